@@ -1,0 +1,121 @@
+// A network as ops on values, grouped into kernels.
+//
+//   net @lenet5(%image: f32[n,1,28,28]) {
+//     parameter @conv1.weight: f32[6,1,5,5] = he(25)                                    at "lenet5.yaml":4:5
+//     parameter @conv1.bias: f32[6] = zero rate 2                                       at "lenet5.yaml":4:5
+//     kernel k0 {
+//       %conv1 = conv2d %image, @conv1.weight, @conv1.bias {padding = [2, 2, 2, 2]} : f32[n,6,28,28]   at "lenet5.yaml":4:5
+//       %relu1 = relu %conv1 : f32[n,6,28,28]                                           at "lenet5.yaml":5:5
+//     }
+//     ...
+//     output %softmax
+//     update @conv1.weight = %conv1.weight.new
+//   }
+//
+// A value's layout, once chosen, follows its type: `f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}`; its place in the
+// arena follows that: `in image 8192` (region and byte offset). An absent optional operand is `_`. Ops outside of any
+// `kernel` block have no kernel yet. Several results: `%y, %tap = max_pool2d %x {...} : f32[...], u8[...]`.
+#pragma once
+
+#include "ir/layout.h"
+#include "ir/op.h"
+#include "ir/tensor.h"
+
+#include <memory>
+#include <optional>
+
+namespace cnnc {
+
+enum class ValueKind : uint8_t {
+  input,     // the caller's, for each call
+  parameter, // learnt; lives in the parameter blob
+  state,     // lives across steps beside the parameters: moments, the step counter, running statistics
+  constant,  // known now
+  result,    // of an op
+};
+
+// Where a value's bytes lie: at a call, `fixed + n * image + thread * thread_size` of one workspace.
+enum class Region : uint8_t { none, fixed, image, thread };
+
+struct Value {
+  std::string name; // without % or @; unique in the graph. Parameters, states and constants print with @
+  ValueKind kind = ValueKind::result;
+  TensorType type;
+  std::optional<Layout> layout; // nothing: planar so far
+  Region region = Region::none;
+  int64_t offset = 0; // bytes in the region; for Region::image bytes for one image, to be multiplied with n
+  int op = -1;        // that makes it (results), and which of its outputs
+  int output = 0;
+  std::string initial;                // parameters and states: "zero", "one", "he(25)", "glorot(25,6)"
+  double rate = 1;                    // parameters: times the learning rate; 0 is frozen
+  std::shared_ptr<const Tensor> data; // constants, and parameters whose data is known
+  Location location;
+};
+
+struct Op {
+  const OpDef* def = nullptr;
+  std::string name; // the layer's, for messages; may be empty
+  std::vector<int> inputs; // value numbers; -1 where an optional operand is absent
+  std::vector<int> outputs;
+  Attributes attributes; // checked, with defaults
+  Location location;
+  int kernel = -1;
+};
+
+struct Kernel {
+  std::string name;
+  std::vector<int> ops;  // in order; the last one's outputs and those that others read are stored
+  Attributes schedule;   // decisions of the scheduler, or the user's; see docs/schedules.md
+  int nest = -1;         // in Program::nests, once lowered
+};
+
+// "update @w = %w.new": at the end of the call the value takes the parameter's (or state's) place.
+struct StateUpdate {
+  int target;
+  int value;
+};
+
+// What `differentiate` is asked for, until it has run:
+//   train %loss {optimizer = "sgd", momentum = 0.9}        the optimizer's ops and updates are added
+//   train %loss {gradients = ["w1", "image"]}              the named values' gradients become outputs "w1.gradient"
+struct Training {
+  int loss = -1;
+  const OpDef* optimizer = nullptr;
+  Attributes attributes; // the optimizer's
+  std::vector<std::string> gradients;
+};
+
+struct Graph {
+  std::string name;
+  std::vector<Value> values; // erased ones stay as holes until compact()
+  std::vector<Op> ops;       // in an order in which operands come before their users
+  std::vector<Kernel> kernels;
+  std::vector<int> outputs;
+  std::vector<StateUpdate> updates;
+  std::optional<Training> training;
+  int64_t fixed_bytes = 0, image_bytes = 0, thread_bytes = 0; // the workspace, once planned
+  Location location;
+
+  int find(std::string_view name) const; // value, -1
+  int add_value(Value);                  // the name is made unique: "relu", "relu.1"
+  // Result types and names are made from the row's formula; the op is appended. Throws Error.
+  int add_op(const OpDef& def, std::string name, std::vector<int> inputs, Attributes attributes, Location where);
+};
+
+std::vector<int> values_of(const Graph&, ValueKind);
+// For each value the ops that read it (by number, ascending).
+std::vector<std::vector<int>> users_of(const Graph&);
+Formula formula_of(const Graph&, const Op&);
+// Dead ops (no output read, not an output, not an update) removed, values and ops renumbered without holes.
+void compact(Graph&);
+
+std::string to_string(const Graph&);
+// Reads what to_string wrote; comments run from `#` to the end of the line. Throws Error at line and column.
+// Types of results are checked against the formulas.
+Graph parse_graph(const std::shared_ptr<const Source>&);
+
+// All that must hold between passes: operands before users, types as the formulas say, names unique, kernels contiguous
+// and complete or absent, updates of equal type, layouts valid. Throws InternalError with the op's text.
+void verify(const Graph&);
+
+} // namespace cnnc

@@ -1,0 +1,51 @@
+// How a tensor lies in memory. Layouts belong to buffers, never to ops: correctness does not depend on them.
+//
+//   f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}
+//     image, channel block, row (one row of zeros before and after), column (likewise), channel within the block
+//
+// Element [e0, e1, ...] lies at the sum over axes of stride * coordinate, where an axis of dimension d has the coordinate
+// (e_d + before) / divide, or (e_d + before) % modulo. Strides follow from the axes, innermost last. Pad lanes (channels
+// past the extent in the last block) and borders always hold zero.
+#pragma once
+
+#include "ir/type.h"
+
+namespace cnnc {
+
+struct Axis {
+  int dim = 0;
+  int64_t divide = 1;
+  int64_t modulo = 0;   // 0: the outer part
+  int64_t before = 0;   // border, in elements; only on axes with divide 1 and modulo 0
+  int64_t after = 0;
+  int64_t extra = 0;    // elements behind the axis that nobody uses, so that strides do not collide in a cache
+
+  friend bool operator==(const Axis&, const Axis&) = default;
+};
+
+struct Layout {
+  std::vector<Axis> axes; // outermost first; a dimension with the batch is always the outermost
+
+  friend bool operator==(const Layout&, const Layout&) = default;
+};
+
+Layout planar(size_t rank); // row-major, as the standard formats have it
+bool is_planar(const Layout&);
+
+// Along each axis: how many coordinates, and elements from one to the next. `extent` of the batch axis counts one image.
+std::vector<int64_t> axis_extents(const Layout&, const Shape&);
+std::vector<int64_t> axis_strides(const Layout&, const Shape&);
+// Elements of one image (or of all, where no dimension is the batch), borders and pads included.
+int64_t stored_elements(const Layout&, const Shape&);
+// Where an element lies.
+int64_t offset_of(const Layout&, const std::vector<int64_t>& strides, const int64_t* at);
+bool has_border(const Layout&);
+bool has_pad(const Layout&, const Shape&); // lanes past the extent
+int64_t border_before(const Layout&, int dim);
+int64_t border_after(const Layout&, int dim);
+
+std::string to_string(const Layout&); // "{0, 1/16, 2+1+1, 3+1+1, 1%16}", extra as "3+1+1|4"
+Layout parse_layout(std::string_view text); // throws std::invalid_argument with the reason
+void verify(const Layout&, const Shape&);   // throws std::invalid_argument: every element has a place of its own
+
+} // namespace cnnc

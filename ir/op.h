@@ -1,0 +1,101 @@
+// The op table. Everything that the project ever asks of an op stands in its row, one file in ir/ops/.
+#pragma once
+
+#include "ir/formula.h"
+
+#include <functional>
+#include <span>
+
+namespace cnnc {
+
+using AttributeValue = std::variant<int64_t, double, bool, std::string, std::vector<int64_t>, std::vector<double>,
+                                    std::vector<std::string>>;
+using Attributes = std::map<std::string, AttributeValue, std::less<>>;
+
+std::string to_string(const AttributeValue&); // 1, 0.5, true, "same", [2, 2]
+
+enum class AttributeKind : uint8_t {
+  integer,
+  real,
+  boolean,
+  text,
+  integers, // as many as `parts`; one number stands for all of them
+  padding,  // integers [top, left, bottom, right]; one number for all; [h, w]; "same" or "valid" in YAML: resolved
+            // from kernel, stride and dilation of the same row, the odd one goes to the end
+  texts,
+};
+
+struct AttributeDef {
+  std::string name;
+  AttributeKind kind = AttributeKind::integer;
+  std::optional<AttributeValue> default_value; // none: it must be given
+  std::vector<std::string> parts;              // the symbols in formulas, e.g. stride_h, stride_w; else the name itself
+  double minimum = 0;
+  double maximum = 1e9;
+  std::string doc;
+};
+
+// A tensor that a layer brings along: its shape over the symbols of inputs and attributes, its first values.
+struct ParameterDef {
+  std::string name; // of the operand it becomes
+  std::vector<std::string> dims;
+  std::string initial;   // "zero", "one", "he" (normal, sqrt(2/fan_in); He et al. 2015), "glorot" (uniform, Glorot 2010)
+  std::string fan_in;    // an expression
+  std::string only_when; // an attribute that switches it off, e.g. "bias"; "" for always
+};
+
+// A condition over symbols, and what to say where it does not hold. {expression} in the text is replaced by its value.
+struct CheckDef {
+  std::string condition;
+  std::string message;
+};
+
+struct OpDef {
+  std::string name;
+  std::string doc; // one line
+  std::vector<std::string> inputs;      // operand specs (see OperandSpec)
+  std::vector<std::string> outputs;     // likewise; a shape in brackets only where the left sides do not imply it
+  std::vector<AttributeDef> attributes; // of the op
+  std::vector<AttributeDef> layer;      // only of the YAML layer: what its parameters' shapes come from (filters, units)
+  std::vector<ParameterDef> parameters;
+  std::vector<CheckDef> checks; // what must hold: an error
+  std::vector<CheckDef> hints;  // what a user should know: a warning
+  std::string formula;
+  // Where no text can say it (ranks, any number of inputs): makes the text. One of the two is set.
+  std::function<std::string(const std::vector<BoundInput>&, const Symbols&)> make_formula;
+  // The adjoint as text, where that is better than the derived one: statements that write `d<input>` and read inputs,
+  // outputs and `d<output>`. Empty: derived.
+  std::string gradient;
+  // Why it has none ("" for all that have one).
+  std::string no_gradient;
+  // Extra outputs that only the way back reads (a pool's tap): never written by a graph that has no gradient.
+  std::vector<std::string> kept;
+  // An index remap, x's elements in another shape and the same order: costs nothing.
+  bool is_view = false;
+  bool training_only = false; // in inference the layer's input passes through (dropout)
+  bool is_loss = false;      // may stand in `loss:`; inputs are predictions and labels
+  bool is_optimizer = false; // may stand in `optimizer:`; outputs replace the inputs of the same position
+};
+
+// The table, in the order of ops.def. User-defined ops are not in it.
+std::span<const OpDef* const> op_table();
+const OpDef* find_op(std::string_view name); // nullptr
+std::vector<std::string> op_names();
+
+// The op whose formula is its attribute `text`: gradients and users' ops.
+//   %g = formula %dy, @w {inputs = ["dy[N,O,H,W]", "w[...]"], outputs = ["dx"], text = "dx[n,c] += ..."} : f32[n,64]
+extern const OpDef op_formula;
+
+// The symbols that a row's texts may use: attributes by name and by part.
+Symbols symbols_of(const OpDef& def, const Attributes& attributes);
+// Formula of a row on operands of these types. Throws Error at `where` for shapes that do not meet or failed checks.
+Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
+             const Location& where);
+// Defaults filled in, kinds and bounds checked, single numbers spread over parts. Unknown names are errors with the
+// nearest known one. `allow_layer`: also those in def.layer.
+Attributes check_attributes(const OpDef& def, const Attributes& given, bool allow_layer, const Location& where);
+// What hints say of it.
+std::vector<std::string> hints(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs,
+                               const Attributes& attributes);
+
+} // namespace cnnc
