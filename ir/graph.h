@@ -34,8 +34,12 @@ enum class ValueKind : uint8_t {
   result,    // of an op
 };
 
-// Where a value's bytes lie: at a call, `fixed + n * image + thread * thread_size` of one workspace.
-enum class Region : uint8_t { none, fixed, image, thread };
+// Where a value's bytes lie. A call's workspace is fixed_bytes + n * image_bytes + threads * thread_bytes, in this order.
+//   fixed      workspace + offset
+//   image      workspace + fixed_bytes + n * offset            (n images lie behind each other)
+//   parameter, state, constant: offset in the blob of that name
+// Inputs and outputs of the net have none: they are the caller's pointers.
+enum class Region : uint8_t { none, fixed, image, parameter, state, constant };
 
 struct Value {
   std::string name; // without % or @; unique in the graph. Parameters, states and constants print with @
@@ -43,7 +47,7 @@ struct Value {
   TensorType type;
   std::optional<Layout> layout; // nothing: planar so far
   Region region = Region::none;
-  int64_t offset = 0; // bytes in the region; for Region::image bytes for one image, to be multiplied with n
+  int64_t offset = 0; // bytes, a multiple of 64
   int op = -1;        // that makes it (results), and which of its outputs
   int output = 0;
   std::string initial;                // parameters and states: "zero", "one", "he(25)", "glorot(25,6)"
