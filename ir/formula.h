@@ -21,7 +21,8 @@
 // - The range of an index is its `where`, else the extent of a dimension that it subscripts alone (an input's first),
 //   else (only on the left) the extent of an output declared with a shape.
 // - A tensor that is first written by an update starts from its identity: 0, -inf, +inf.
-// - A term in which a read falls outside its tensor is skipped (nothing is stored or added).
+// - A term in which a read falls outside its tensor is skipped (nothing is stored or added), and so is one whose left
+//   side falls outside: the adjoint of a skipped read.
 // - max= and min= keep the first winner in the order of the reduction; NaN never wins over a number that came first.
 //   The tap is the number of the winning term: its reduction indices read as digits, the last fastest.
 // - Sums run in the element type, in order. Inputs that are absent (optional): a statement that reads one is dropped, and

@@ -50,7 +50,7 @@ struct Value {
   int64_t offset = 0; // bytes, a multiple of 64
   int op = -1;        // that makes it (results), and which of its outputs
   int output = 0;
-  std::string initial;                // parameters and states: "zero", "one", "he(25)", "glorot(25,6)"
+  std::string initial;                // parameters and states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)"
   int64_t limit = 0;                  // integer inputs: values are in [0, limit), checked at the call; 0: any. "below 10"
   double rate = 1;                    // parameters: times the learning rate; 0 is frozen
   std::shared_ptr<const Tensor> data; // constants, and parameters whose data is known

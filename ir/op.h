@@ -74,7 +74,14 @@ struct OpDef {
   bool is_view = false;
   bool training_only = false; // in inference the layer's input passes through (dropout)
   bool is_loss = false;      // may stand in `loss:`; inputs are predictions and labels
-  bool is_optimizer = false; // may stand in `optimizer:`; outputs replace the inputs of the same position
+  // May stand in `optimizer:`. One op a parameter; the outputs replace the inputs of the same position, so inputs are the
+  // parameter, its states (one for each further output), then `gradient[...]`, then any of the net's scalars by name:
+  // `rate[]` (the learning rate, f32) and `step[]:i64` (1 in the first step).
+  //   adam   "w[...]", "mean[...]", "square[...]", "gradient[...]", "rate[]", "step[]:i64"  ->  three outputs
+  // `differentiate` makes the states, `@conv1.weight.mean` (the parameter's type, zero), and the scalars `@learning_rate`
+  // (first value: the attribute learning_rate, which the formula does not read) and `@step`. The attribute `rate_factor`
+  // (real, 1 by default) is set to the parameter's Value::rate: the formula multiplies `rate[]` by it.
+  bool is_optimizer = false;
 };
 
 // The table, in the order of ops.def. User-defined ops are not in it.
