@@ -43,6 +43,7 @@ ExprPtr constant(double value, DType type);
 ExprPtr index_value(Affine at);
 ExprPtr read(int tensor, DType type, std::vector<Affine> at, bool checked = false);
 ExprPtr inside(std::vector<Affine> pairs);
+// Float to integer rounds towards zero and saturates (NaN is 0); integer to integer wraps around; bool is a != 0.
 ExprPtr cast(DType to, ExprPtr a);
 // Arguments must have the types that functions.def says; folds constants and the neutral elements (a + 0, a * 1, a * 0
 // where a is finite is not folded: NaN must survive).
@@ -57,6 +58,12 @@ bool reads(const Expr& e, int tensor);
 
 // One point of a function on numbers, in double precision: the meaning of functions.def.
 double apply(Fn fn, const double* args);
+// Likewise on integers of 64 bits, wrapping around; `wrap` brings the result back to a narrower type. All integer types
+// are computed so. Not random, whose result is a float: that is random_unit(key, counter).
+int64_t apply(Fn fn, const int64_t* args);
+int64_t wrap(int64_t value, DType type);
+double cast_value(DType to, double value); // cast of a float
+bool takes_floats(Fn fn);                  // exp, log, sqrt, ...: not defined on integers
 
 // "x[n,c,h+i-1,w+j-1] * weight[o,c,i,j]": the formula language, which parse_formula (ir/formula.h) reads back.
 // Constants print as the shortest text that reads back equal.
