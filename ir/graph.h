@@ -4,8 +4,9 @@
 //     parameter @conv1.weight: f32[6,1,5,5] = he(25)                                    at "lenet5.yaml":4:5
 //     parameter @conv1.bias: f32[6] = zero rate 2                                       at "lenet5.yaml":4:5
 //     kernel k0 {
-//       %conv1 = conv2d %image, @conv1.weight, @conv1.bias {padding = [2, 2, 2, 2]} : f32[n,6,28,28]   at "lenet5.yaml":4:5
-//       %relu1 = relu %conv1 : f32[n,6,28,28]                                           at "lenet5.yaml":5:5
+//       %conv1 = conv2d %image, @conv1.weight, @conv1.bias {padding = [2, 2, 2, 2]} : f32[n,6,28,28] at
+//       "lenet5.yaml":4:5 %relu1 = relu %conv1 : f32[n,6,28,28]                                           at
+//       "lenet5.yaml":5:5
 //     }
 //     ...
 //     output %softmax
@@ -34,7 +35,8 @@ enum class ValueKind : uint8_t {
   result,    // of an op
 };
 
-// Where a value's bytes lie. A call's workspace is fixed_bytes + n * image_bytes + threads * thread_bytes, in this order.
+// Where a value's bytes lie. A call's workspace is fixed_bytes + n * image_bytes + threads * thread_bytes, in this
+// order.
 //   fixed      workspace + offset
 //   image      workspace + fixed_bytes + n * offset            (n images lie behind each other)
 //   parameter, state, constant: offset in the blob of that name
@@ -50,28 +52,29 @@ struct Value {
   int64_t offset = 0; // bytes, a multiple of 64
   int op = -1;        // that makes it (results), and which of its outputs
   int output = 0;
-  std::string initial;                // parameters and states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)"
-  int64_t limit = 0;                  // integer inputs: values are in [0, limit), checked at the call; 0: any. "below 10"
-  double rate = 1;                    // parameters: times the learning rate; 0 is frozen
+  std::string initial; // parameters and states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)"
+  int64_t limit = 0;   // integer inputs: values are in [0, limit), checked at the call; 0: any. "below 10"
+  double rate = 1;     // parameters: times the learning rate; 0 is frozen
   std::shared_ptr<const Tensor> data; // constants, and parameters whose data is known
+  std::string data_name;              // elided data: its name in the side file (see elided_data)
   Location location;
 };
 
 struct Op {
   const OpDef* def = nullptr;
-  std::string name; // the layer's, for messages; may be empty
-  std::vector<int> inputs; // value numbers; -1 where an optional operand is absent
-  std::vector<int> outputs;
-  Attributes attributes; // checked, with defaults
+  std::string name;         // the layer's, for messages; may be empty
+  std::vector<int> inputs;  // value numbers; -1 where an optional operand is absent
+  std::vector<int> outputs; // in the row's order; those that are only kept for the way back may be missing
+  Attributes attributes;    // checked, with defaults
   Location location;
   int kernel = -1;
 };
 
 struct Kernel {
   std::string name;
-  std::vector<int> ops;  // in order; the last one's outputs and those that others read are stored
-  Attributes schedule;   // decisions of the scheduler, or the user's; see docs/schedules.md
-  int nest = -1;         // in Program::nests, once lowered
+  std::vector<int> ops; // in order; the last one's outputs and those that others read are stored
+  Attributes schedule;  // decisions of the scheduler, or the user's; see docs/schedules.md
+  int nest = -1;        // in Program::nests, once lowered
 };
 
 // "update @w = %w.new": at the end of the call the value takes the parameter's (or state's) place.
@@ -110,11 +113,17 @@ struct Graph {
 std::vector<int> values_of(const Graph&, ValueKind);
 // For each value the ops that read it (by number, ascending).
 std::vector<std::vector<int>> users_of(const Graph&);
+// Bound to the op's operands; outputs that the op does not have are left out.
 Formula formula_of(const Graph&, const Op&);
+// Gives the op the outputs that its row only keeps for the way back.
+void add_kept(Graph&, int op);
 // Dead ops (no output read, not an output, not an update) removed, values and ops renumbered without holes.
 void compact(Graph&);
 
 std::string to_string(const Graph&);
+// Data of more than 64 elements prints as `= data "name"`: these, for a side file. parse_graph leaves `data` empty
+// there and sets `data_name`; whoever has the file fills it in.
+std::vector<std::pair<std::string, const Tensor*>> elided_data(const Graph&);
 // Reads what to_string wrote; comments run from `#` to the end of the line. Throws Error at line and column.
 // Types of results are checked against the formulas.
 Graph parse_graph(const std::shared_ptr<const Source>&);

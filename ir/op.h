@@ -26,61 +26,67 @@ enum class AttributeKind : uint8_t {
 };
 
 struct AttributeDef {
-  std::string name;
+  std::string name = {};
   AttributeKind kind = AttributeKind::integer;
-  std::optional<AttributeValue> default_value; // none: it must be given
-  std::vector<std::string> parts;              // the symbols in formulas, e.g. stride_h, stride_w; else the name itself
+  // None: it must be given. For numbers also a text: the name of an attribute of the same row whose value is taken
+  // (a pool's stride is its kernel).
+  std::optional<AttributeValue> default_value = {};
+  std::vector<std::string> parts = {}; // the symbols in formulas, e.g. stride_h, stride_w; else the name itself
   double minimum = 0;
   double maximum = 1e9;
-  std::string doc;
+  std::string doc = {};
 };
 
 // A tensor that a layer brings along: its shape over the symbols of inputs and attributes, its first values.
 struct ParameterDef {
-  std::string name; // of the operand it becomes
-  std::vector<std::string> dims;
-  std::string initial;   // "zero", "one", "he" (normal, sqrt(2/fan_in); He et al. 2015), "glorot" (uniform, Glorot 2010)
-  std::string fan_in;    // an expression
-  std::string only_when; // an attribute that switches it off, e.g. "bias"; "" for always
+  std::string name = {}; // of the operand it becomes
+  std::vector<std::string> dims = {};
+  // "zero", "one", "he" (normal, sqrt(2/fan_in); He et al. 2015), "glorot" (uniform; Glorot and Bengio 2010)
+  std::string initial = {};
+  std::string fan_in = {};    // an expression
+  std::string only_when = {}; // an attribute that switches it off, e.g. "bias"; "" for always
 };
 
 // A condition over symbols, and what to say where it does not hold. {expression} in the text is replaced by its value.
 struct CheckDef {
-  std::string condition;
-  std::string message;
+  std::string condition = {};
+  std::string message = {};
 };
 
 struct OpDef {
-  std::string name;
-  std::string doc; // one line
-  std::vector<std::string> inputs;      // operand specs (see OperandSpec)
-  std::vector<std::string> outputs;     // likewise; a shape in brackets only where the left sides do not imply it
-  std::vector<AttributeDef> attributes; // of the op
-  std::vector<AttributeDef> layer;      // only of the YAML layer: what its parameters' shapes come from (filters, units)
-  std::vector<ParameterDef> parameters;
-  std::vector<CheckDef> checks; // what must hold: an error
-  std::vector<CheckDef> hints;  // what a user should know: a warning
-  std::string formula;
+  std::string name = {};
+  std::string doc = {};                      // one line
+  std::vector<std::string> inputs = {};      // operand specs (see OperandSpec)
+  std::vector<std::string> outputs = {};     // likewise; a shape in brackets only where the left sides do not imply it
+  std::vector<AttributeDef> attributes = {}; // of the op
+  std::vector<AttributeDef> layer = {};      // only of the YAML layer: where its parameters' shapes come from (units)
+  std::vector<ParameterDef> parameters = {};
+  std::vector<CheckDef> checks = {}; // what must hold: an error
+  std::vector<CheckDef> hints = {};  // what a user should know: a warning
+  std::string formula = {};
   // Where no text can say it (ranks, any number of inputs): makes the text. One of the two is set.
-  std::function<std::string(const std::vector<BoundInput>&, const Symbols&)> make_formula;
+  std::function<std::string(const std::vector<BoundInput>&, const Symbols&)> make_formula = {};
   // The adjoint as text, where that is better than the derived one: statements that write `d<input>` and read inputs,
   // outputs and `d<output>`. Empty: derived.
-  std::string gradient;
+  std::string gradient = {};
+  // Likewise where the text depends on ranks: see gradient_text().
+  std::function<std::string(const std::vector<BoundInput>&, const Symbols&)> make_gradient = {};
   // Why it has none ("" for all that have one).
-  std::string no_gradient;
+  std::string no_gradient = {};
   // Extra outputs that only the way back reads (a pool's tap): never written by a graph that has no gradient.
-  std::vector<std::string> kept;
+  std::vector<std::string> kept = {};
   // An index remap, x's elements in another shape and the same order: costs nothing.
   bool is_view = false;
   bool training_only = false; // in inference the layer's input passes through (dropout)
-  bool is_loss = false;      // may stand in `loss:`; inputs are predictions and labels
-  // May stand in `optimizer:`. One op a parameter; the outputs replace the inputs of the same position, so inputs are the
-  // parameter, its states (one for each further output), then `gradient[...]`, then any of the net's scalars by name:
-  // `rate[]` (the learning rate, f32) and `step[]:i64` (1 in the first step).
+  bool is_loss = false;       // may stand in `loss:`; inputs are predictions and labels
+  // May stand in `optimizer:`. One op a parameter; the outputs replace the inputs of the same position, so inputs are
+  // the parameter, its states (one for each further output), then `gradient[...]`, then any of the net's scalars by
+  // name: `rate[]` (the learning rate, f32) and `step[]:i64` (1 in the first step).
   //   adam   "w[...]", "mean[...]", "square[...]", "gradient[...]", "rate[]", "step[]:i64"  ->  three outputs
-  // `differentiate` makes the states, `@conv1.weight.mean` (the parameter's type, zero), and the scalars `@learning_rate`
-  // (first value: the attribute learning_rate, which the formula does not read) and `@step`. The attribute `rate_factor`
-  // (real, 1 by default) is set to the parameter's Value::rate: the formula multiplies `rate[]` by it.
+  // `differentiate` makes the states, `@conv1.weight.mean` (the parameter's type, zero), and the scalars
+  // `@learning_rate` (first value: the attribute learning_rate, which the formula does not read) and `@step`. The
+  // attribute `rate_factor` (real, 1 by default) is set to the parameter's Value::rate: the formula multiplies `rate[]`
+  // by it.
   bool is_optimizer = false;
 };
 
@@ -93,11 +99,19 @@ std::vector<std::string> op_names();
 //   %g = formula %dy, @w {inputs = ["dy[N,O,H,W]", "w[...]"], outputs = ["dx"], text = "dx[n,c] += ..."} : f32[n,64]
 extern const OpDef op_formula;
 
+// The operands of an op: its row's, or those that a `formula` op names in its attributes.
+std::vector<OperandSpec> input_specs(const OpDef& def, const Attributes& attributes);
+std::vector<OperandSpec> output_specs(const OpDef& def, const Attributes& attributes);
+
 // The symbols that a row's texts may use: attributes by name and by part.
 Symbols symbols_of(const OpDef& def, const Attributes& attributes);
-// Formula of a row on operands of these types. Throws Error at `where` for shapes that do not meet or failed checks.
+// Formula of a row on operands of these types. Throws Error at `where` for shapes that do not meet or failed checks. A
+// tap declared as u8 is i32 where a window has more than 256 taps.
 Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
              const Location& where);
+// The row's own gradient on these operands, as text ("" where it is to be derived).
+std::string gradient_text(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs,
+                          const Attributes& attributes);
 // Defaults filled in, kinds and bounds checked, single numbers spread over parts. Unknown names are errors with the
 // nearest known one. `allow_layer`: also those in def.layer.
 Attributes check_attributes(const OpDef& def, const Attributes& given, bool allow_layer, const Location& where);
