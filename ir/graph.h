@@ -4,9 +4,9 @@
 //     parameter @conv1.weight: f32[6,1,5,5] = he(25)                                    at "lenet5.yaml":4:5
 //     parameter @conv1.bias: f32[6] = zero rate 2                                       at "lenet5.yaml":4:5
 //     kernel k0 {
-//       %conv1 = conv2d %image, @conv1.weight, @conv1.bias {padding = [2, 2, 2, 2]} : f32[n,6,28,28] at
-//       "lenet5.yaml":4:5 %relu1 = relu %conv1 : f32[n,6,28,28]                                           at
-//       "lenet5.yaml":5:5
+//       %conv1 = conv2d %image, @conv1.weight, @conv1.bias {padding = [2, 2, 2, 2]} : f32[n,6,28,28]
+//           at "lenet5.yaml":4:5
+//       %relu1 = relu %conv1 : f32[n,6,28,28] at "lenet5.yaml":5:5
 //     }
 //     ...
 //     output %softmax
@@ -33,6 +33,7 @@ enum class ValueKind : uint8_t {
   state,     // lives across steps beside the parameters: moments, the step counter, running statistics
   constant,  // known now
   result,    // of an op
+  temporary, // memory that one lowered kernel needs beside its operands; no op makes it: "temporary %loss.l: f32[n]"
 };
 
 // Where a value's bytes lie. A call's workspace is fixed_bytes + n * image_bytes + threads * thread_bytes, in this
@@ -74,7 +75,8 @@ struct Kernel {
   std::string name;
   std::vector<int> ops; // in order; the last one's outputs and those that others read are stored
   Attributes schedule;  // decisions of the scheduler, or the user's; see docs/schedules.md
-  int nest = -1;        // in Program::nests, once lowered
+  int nest = -1;        // in Program::nests, once lowered: "kernel k0 -> @conv2d_relu_1f3a(%x, @w, %y) {"
+  std::vector<int> arguments; // once lowered: the values that the nest's arguments stand for, in their order
 };
 
 // "update @w = %w.new": at the end of the call the value takes the parameter's (or state's) place.

@@ -1,0 +1,489 @@
+#include "passes/stages.h"
+
+#include <algorithm>
+
+namespace cnnc {
+
+namespace {
+
+Interval range_in(const Affine& a, const std::vector<Index>& indices)
+{
+  return range(a, [&](int i) {
+    if (i == batch_index)
+      return Interval{1, element_limit};
+    const Dim& extent = indices[i].extent;
+    return Interval{0, extent.batch ? element_limit : std::max<int64_t>(extent.size, 1) - 1};
+  });
+}
+
+// Two statements never write the same element: some subscript has another residue, or another range.
+bool disjoint(const Statement& a, const Statement& b)
+{
+  for (size_t d = 0; d < a.at.size(); d++) {
+    const Affine &x = a.at[d], &y = b.at[d];
+    Interval rx = range_in(x, a.indices), ry = range_in(y, b.indices);
+    if (rx.hi < ry.lo || ry.hi < rx.lo)
+      return true;
+    if (x.terms.size() == 1 && y.terms.size() == 1 && x.terms[0].factor == y.terms[0].factor) {
+      int64_t factor = std::abs(x.terms[0].factor);
+      if (factor > 1 && (x.constant - y.constant) % factor != 0)
+        return true;
+    }
+  }
+  return false;
+}
+
+// Each point of the statement's output indices has an element of its own: subscripts are mixed-radix numbers of
+// distinct indices.
+bool injective(const Statement& s)
+{
+  std::vector<int> seen;
+  for (const Affine& at : s.at) {
+    std::vector<Affine::Term> terms = at.terms;
+    std::sort(terms.begin(), terms.end(), [](auto& a, auto& b) { return std::abs(a.factor) < std::abs(b.factor); });
+    int64_t below = 1; // values that the smaller digits take
+    for (const Affine::Term& term : terms) {
+      if (std::find(seen.begin(), seen.end(), term.index) != seen.end())
+        continue;
+      if (std::abs(term.factor) < below)
+        return false;
+      seen.push_back(term.index);
+      const Dim& extent = s.indices[term.index].extent;
+      below = extent.batch ? element_limit : std::abs(term.factor) * extent.size;
+    }
+  }
+  return true;
+}
+
+class Builder {
+public:
+  Builder(const Graph& graph, const Kernel& kernel) : graph(graph), kernel(kernel), users(users_of(graph)) {}
+
+  StagedKernel build()
+  {
+    for (int op : kernel.ops)
+      add_op(graph.ops[op]);
+    for (Stage& stage : result.stages)
+      drop_unused_tap(stage);
+    if (!kernel.ops.empty())
+      result.location = graph.ops[kernel.ops.front()].location;
+    return std::move(result);
+  }
+
+private:
+  int tensor_of(int value)
+  {
+    for (size_t t = 0; t < result.tensors.size(); t++)
+      if (result.tensors[t].value == value)
+        return static_cast<int>(t);
+    const Value& v = graph.values[value];
+    result.tensors.push_back({v.name, v.type, value, is_stored(value), -1});
+    return static_cast<int>(result.tensors.size()) - 1;
+  }
+
+  bool is_stored(int value) const
+  {
+    const Value& v = graph.values[value];
+    if (v.kind != ValueKind::result || graph.ops[v.op].kernel != this_kernel())
+      return true;
+    for (int output : graph.outputs)
+      if (output == value)
+        return true;
+    for (const StateUpdate& update : graph.updates)
+      if (update.value == value)
+        return true;
+    return std::any_of(users[value].begin(), users[value].end(),
+                       [&](int user) { return graph.ops[user].kernel != this_kernel(); });
+  }
+
+  int this_kernel() const { return static_cast<int>(&kernel - graph.kernels.data()); }
+
+  void add_op(const Op& op)
+  {
+    Formula formula = formula_of(graph, op);
+    std::vector<int> to;
+    size_t input = 0, output = 0;
+    for (const FormulaTensor& tensor : formula.tensors) {
+      if (tensor.role == Role::input)
+        to.push_back(tensor_of(op.inputs[formula.input_numbers[input++]]));
+      else if (tensor.role == Role::output && output < op.outputs.size() && op.outputs[output] >= 0)
+        to.push_back(tensor_of(op.outputs[output++]));
+      else { // also an output that nobody keeps
+        output += tensor.role == Role::output;
+        result.tensors.push_back({op.name + "." + tensor.name, tensor.type, -1, false, -1});
+        to.push_back(static_cast<int>(result.tensors.size()) - 1);
+      }
+    }
+    for (Statement& s : formula.statements) {
+      s.target = to[s.target];
+      if (s.tap >= 0)
+        s.tap = to[s.tap];
+      s.value = transform(s.value, [&](const ExprPtr& e) {
+        return e->fn == Fn::read ? read(to[e->tensor], e->type, e->at, e->checked) : e;
+      });
+    }
+    add_statements(formula.statements, op.location);
+  }
+
+  void add_statements(std::vector<Statement>& statements, const Location& where)
+  {
+    for (size_t i = 0; i < statements.size(); i++) {
+      Statement& s = statements[i];
+      std::vector<size_t> later;
+      for (size_t k = i + 1; k < statements.size(); k++)
+        if (statements[k].target == s.target)
+          later.push_back(k);
+      bool reduces = s.update != Update::assign;
+      if (!reduces && !later.empty() && statements[later[0]].update != Update::assign) {
+        // A first value, then updates: the accumulators start from it.
+        if (starts_all(s, statements, later)) {
+          first_values[s.target] = s;
+          continue;
+        }
+        add_pointwise(s, where);
+        in_memory.push_back(s.target);
+        continue;
+      }
+      if (!reduces)
+        add_pointwise(s, where);
+      else
+        add_reduction(s, statements, i, where);
+    }
+  }
+
+  // Every update's elements can start from `first` on their own, and together they cover it.
+  bool starts_all(const Statement& first, const std::vector<Statement>& statements, const std::vector<size_t>& later)
+  {
+    if (!is_bare(first))
+      return false;
+    int64_t covered = 0;
+    for (size_t i : later) {
+      const Statement& s = statements[i];
+      if (s.update == Update::assign || !injective(s))
+        return false;
+      bool again = false; // adds to the very box of an earlier one
+      for (size_t k : later) {
+        if (k >= i)
+          break;
+        if (same_box(statements[k], s))
+          again = true;
+        else if (!disjoint(statements[k], s))
+          return false;
+      }
+      if (!again)
+        covered += points(s);
+    }
+    return covered == points(first);
+  }
+
+  static int64_t points(const Statement& s)
+  {
+    int64_t count = 1;
+    for (size_t i = 0; i < s.indices.size(); i++)
+      if (s.is_output_index(static_cast<int>(i)))
+        count *= s.indices[i].extent.size;
+    return count;
+  }
+
+  static bool is_bare(const Statement& s)
+  {
+    std::vector<int> seen;
+    for (const Affine& at : s.at) {
+      if (at.is_constant() && at.constant == 0)
+        continue;
+      int index = at.bare();
+      if (index < 0 || std::find(seen.begin(), seen.end(), index) != seen.end())
+        return false;
+      seen.push_back(index);
+    }
+    return true;
+  }
+
+  static bool same_box(const Statement& a, const Statement& b)
+  {
+    for (size_t d = 0; d < a.at.size(); d++) {
+      if (a.at[d].is_constant() && a.at[d] == b.at[d])
+        continue;
+      int x = a.at[d].bare(), y = b.at[d].bare();
+      if (x < 0 || y < 0 || !(a.indices[x].extent == b.indices[y].extent))
+        return false;
+    }
+    return is_bare(a) && is_bare(b);
+  }
+
+  // The statement's indices renumbered: those of the box first, in the order of the left side.
+  struct Renumbered {
+    std::vector<Index> box, reduced;
+    std::vector<int> to;
+  };
+  static Renumbered renumber_indices(const Statement& s)
+  {
+    Renumbered r;
+    r.to.assign(s.indices.size(), -1);
+    for (const Affine& at : s.at) {
+      std::vector<Affine::Term> terms = at.terms;
+      std::stable_sort(terms.begin(), terms.end(),
+                       [](auto& a, auto& b) { return std::abs(a.factor) > std::abs(b.factor); });
+      for (const Affine::Term& term : terms)
+        if (term.index >= 0 && r.to[term.index] < 0) {
+          r.to[term.index] = static_cast<int>(r.box.size());
+          r.box.push_back(s.indices[term.index]);
+        }
+    }
+    for (size_t i = 0; i < s.indices.size(); i++)
+      if (r.to[i] < 0) {
+        r.to[i] = static_cast<int>(r.box.size() + r.reduced.size());
+        r.reduced.push_back(s.indices[i]);
+      }
+    return r;
+  }
+
+  static std::function<Affine(const Affine&)> renumbering(const std::vector<int>& to)
+  {
+    return [&to](const Affine& a) { return renumber(a, [&](int i) { return i < 0 ? i : to[i]; }); };
+  }
+
+  void add_pointwise(const Statement& s, const Location& where)
+  {
+    Renumbered r = renumber_indices(s);
+    if (!r.reduced.empty())
+      throw InternalError("an assignment with reduced indices");
+    if (join(s))
+      return;
+    Stage stage;
+    stage.location = where;
+    stage.box = r.box;
+    auto to = renumbering(r.to);
+    stage.writes.push_back({s.target, mapped(s.at, to), map_affine(s.value, to)});
+    stage.makes.push_back(s.target);
+    push(std::move(stage));
+  }
+
+  static std::vector<Affine> mapped(const std::vector<Affine>& at, const std::function<Affine(const Affine&)>& to)
+  {
+    std::vector<Affine> result;
+    for (const Affine& a : at)
+      result.push_back(to(a));
+    return result;
+  }
+
+  // A pointwise statement that reads what the last stage makes, point for point, becomes a part of it.
+  bool join(const Statement& s)
+  {
+    if (result.stages.empty())
+      return false;
+    Stage& stage = result.stages.back();
+    if (stage.scatters)
+      return false;
+    std::vector<int> to(s.indices.size(), -1);
+    bool reads_stage = false, ok = true;
+    for_each(*s.value, [&](const Expr& e) {
+      if (e.fn != Fn::read || result.tensors[e.tensor].stage != last_stage())
+        return;
+      reads_stage = true;
+      const std::vector<Affine>* made = made_at(stage, e.tensor);
+      if (!made || made->size() != e.at.size()) {
+        ok = false;
+        return;
+      }
+      for (size_t d = 0; d < e.at.size(); d++) {
+        if ((*made)[d].is_constant() && e.at[d] == (*made)[d])
+          continue;
+        int mine = e.at[d].bare(), its = (*made)[d].bare();
+        if (mine < 0 || its < 0 || (to[mine] >= 0 && to[mine] != its) ||
+            !(s.indices[mine].extent == stage.box[its].extent))
+          ok = false;
+        else
+          to[mine] = its;
+      }
+    });
+    // A statement that adds nothing to its own tensor but continues it (y = c; y = x[...]): also point for point.
+    if (!reads_stage && result.tensors[s.target].stage == last_stage()) {
+      const std::vector<Affine>* made = made_at(stage, s.target);
+      reads_stage = made && made->size() == s.at.size();
+      for (size_t d = 0; reads_stage && ok && d < s.at.size(); d++) {
+        int mine = s.at[d].bare(), its = (*made)[d].bare();
+        if (mine < 0 || its < 0 || !(s.indices[mine].extent == stage.box[its].extent))
+          ok = false;
+        else
+          to[mine] = its;
+      }
+    }
+    if (!reads_stage || !ok || s.indices.size() != stage.box.size() || std::find(to.begin(), to.end(), -1) != to.end())
+      return false;
+    auto by = renumbering(to);
+    stage.writes.push_back({s.target, mapped(s.at, by), map_affine(s.value, by)});
+    stage.makes.push_back(s.target);
+    result.tensors[s.target].stage = last_stage();
+    return true;
+  }
+
+  int last_stage() const { return static_cast<int>(result.stages.size()) - 1; }
+
+  static const std::vector<Affine>* made_at(const Stage& stage, int tensor)
+  {
+    for (auto write = stage.writes.rbegin(); write != stage.writes.rend(); ++write)
+      if (write->tensor == tensor)
+        return &write->at;
+    return tensor == stage.target ? &stage.at : nullptr;
+  }
+
+  void add_reduction(const Statement& s, const std::vector<Statement>& statements, size_t number, const Location& where)
+  {
+    Renumbered r = renumber_indices(s);
+    auto to = renumbering(r.to);
+    // A second sum into the same box continues the accumulator.
+    if (!result.stages.empty()) {
+      Stage& last = result.stages.back();
+      if (last.target == s.target && last.writes.empty() && !last.scatters && last.update == s.update && s.tap < 0 &&
+          last.at == mapped(s.at, to) && same_extents(last.box, r.box)) {
+        last.reductions.push_back({r.reduced, map_affine(s.value, to)});
+        return;
+      }
+    }
+    Stage stage;
+    stage.location = where;
+    stage.box = r.box;
+    stage.target = s.target;
+    stage.tap = s.tap;
+    stage.update = s.update;
+    stage.at = mapped(s.at, to);
+    stage.makes.push_back(s.target);
+    if (s.tap >= 0)
+      stage.makes.push_back(s.tap);
+    DType type = result.tensors[s.target].type.dtype;
+    auto first = first_values.find(s.target);
+    bool others_overlap = false;
+    for (size_t k = 0; k < statements.size(); k++)
+      if (k != number && statements[k].target == s.target && statements[k].update != Update::assign &&
+          !same_box(statements[k], s) && !disjoint(statements[k], s))
+        others_overlap = true;
+    bool continues = std::find(in_memory.begin(), in_memory.end(), s.target) != in_memory.end();
+    stage.scatters = continues || others_overlap || !injective(s);
+    if (stage.scatters) {
+      if (!continues) {
+        fill(s.target, s.update, where);
+        in_memory.push_back(s.target);
+      }
+    } else if (first != first_values.end()) {
+      // first: y[a,b] = f(a,b); here y[at...]: f at the subscripts
+      const Statement& f = first->second;
+      stage.start = map_affine(f.value, [&](const Affine& a) {
+        Affine mapped_to = a.constant;
+        for (const Affine::Term& term : a.terms) {
+          if (term.index < 0) {
+            mapped_to += Affine::of(term.index, term.factor);
+            continue;
+          }
+          for (size_t d = 0; d < f.at.size(); d++)
+            if (f.at[d].bare() == term.index)
+              mapped_to += stage.at[d] * term.factor;
+        }
+        return mapped_to;
+      });
+    }
+    if (!stage.start)
+      stage.start = constant(identity(s.update), type);
+    stage.reductions.push_back({r.reduced, map_affine(s.value, to)});
+    push(std::move(stage));
+    if (!result.stages.back().scatters)
+      fill_uncovered(s, statements, number, where);
+  }
+
+  static bool same_extents(const std::vector<Index>& a, const std::vector<Index>& b)
+  {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const Index& x, const Index& y) { return x.extent == y.extent; });
+  }
+
+  // Elements that no update reaches (phases of a stride without taps) hold the identity.
+  void fill_uncovered(const Statement& s, const std::vector<Statement>& statements, size_t number,
+                      const Location& where)
+  {
+    if (first_values.count(s.target))
+      return;
+    int64_t covered = 0, all = 1;
+    for (size_t k = 0; k < statements.size(); k++) {
+      if (statements[k].target != s.target)
+        continue;
+      if (k > number)
+        return; // the last one looks
+      bool again = false;
+      for (size_t m = 0; m < k; m++)
+        again = again || (statements[m].target == s.target && same_box(statements[m], statements[k]));
+      if (!again)
+        covered += points(statements[k]);
+    }
+    for (const Dim& dim : result.tensors[s.target].type.shape)
+      all *= dim.size;
+    if (covered == all)
+      return;
+    // Filled first, then the stages write over it.
+    size_t at = result.stages.size() - 1;
+    while (at > 0 && result.stages[at - 1].target == s.target)
+      at--;
+    Stage filler = fill_stage(s.target, s.update, where);
+    filler.makes.clear();
+    result.stages.insert(result.stages.begin() + at, std::move(filler));
+    for (StageTensor& tensor : result.tensors)
+      if (tensor.stage >= static_cast<int>(at))
+        tensor.stage++;
+  }
+
+  Stage fill_stage(int tensor, Update update, const Location& where)
+  {
+    Stage stage;
+    stage.location = where;
+    std::vector<Affine> at;
+    const char* names[] = {"a", "b", "c", "d", "e", "f"};
+    for (const Dim& dim : result.tensors[tensor].type.shape) {
+      at.push_back(Affine::of(static_cast<int>(stage.box.size())));
+      stage.box.push_back({dim.batch ? "n" : stage.box.size() < 6 ? names[stage.box.size()] : "g", dim});
+    }
+    stage.writes.push_back({tensor, at, constant(identity(update), result.tensors[tensor].type.dtype)});
+    stage.makes.push_back(tensor);
+    return stage;
+  }
+
+  void fill(int tensor, Update update, const Location& where) { push(fill_stage(tensor, update, where)); }
+
+  void push(Stage stage)
+  {
+    result.stages.push_back(std::move(stage));
+    for (int tensor : result.stages.back().makes)
+      result.tensors[tensor].stage = last_stage();
+  }
+
+  // A tap that nobody reads is not kept.
+  void drop_unused_tap(Stage& stage)
+  {
+    if (stage.tap < 0)
+      return;
+    const StageTensor& tap = result.tensors[stage.tap];
+    bool used = tap.value >= 0 && tap.stored;
+    for (const Stage& other : result.stages) {
+      for (const Stage::Reduction& reduction : other.reductions)
+        used = used || reads(*reduction.value, stage.tap);
+      for (const Stage::Write& write : other.writes)
+        used = used || reads(*write.value, stage.tap);
+    }
+    if (!used)
+      stage.tap = -1;
+  }
+
+  const Graph& graph;
+  const Kernel& kernel;
+  std::vector<std::vector<int>> users;
+  StagedKernel result;
+  std::map<int, Statement> first_values;
+  std::vector<int> in_memory;
+};
+
+} // namespace
+
+StagedKernel stages_of(const Graph& graph, const Kernel& kernel)
+{
+  return Builder(graph, kernel).build();
+}
+
+} // namespace cnnc
