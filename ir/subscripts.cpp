@@ -1,0 +1,251 @@
+#include "ir/subscripts.h"
+
+#include <algorithm>
+
+namespace cnnc {
+
+namespace {
+
+// The terms by the size of their factors; equal ones by index.
+std::vector<Affine::Term> digits(const Affine& at)
+{
+  std::vector<Affine::Term> terms = at.terms;
+  std::stable_sort(terms.begin(), terms.end(), [](const Affine::Term& a, const Affine::Term& b) {
+    return std::abs(a.factor) < std::abs(b.factor);
+  });
+  return terms;
+}
+
+bool share_an_index(const std::vector<Affine>& at)
+{
+  std::vector<int> seen;
+  for (const Affine& a : at)
+    for (const Affine::Term& term : a.terms)
+      seen.push_back(term.index);
+  std::sort(seen.begin(), seen.end());
+  return std::adjacent_find(seen.begin(), seen.end()) != seen.end();
+}
+
+} // namespace
+
+bool always_inside(const Affine& at, const Dim& extent, const std::vector<Index>& indices)
+{
+  // Both bounds as numbers for n = 1, and what the upper one grows by for each further image.
+  int64_t lo = at.constant, hi = at.constant, growth = 0;
+  for (const Affine::Term& term : at.terms) {
+    if (term.index == batch_index)
+      return false;
+    const Dim& d = indices[term.index].extent;
+    if (d.batch && term.factor < 0)
+      return false;
+    (term.factor < 0 ? lo : hi) += term.factor * (d.size - 1);
+    if (d.batch)
+      growth += term.factor * d.size;
+  }
+  return lo >= 0 && hi < extent.size && growth <= (extent.batch ? extent.size : 0);
+}
+
+bool always_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices)
+{
+  for (size_t i = 0; i < at.size(); i++)
+    if (!always_inside(at[i], shape[i], indices))
+      return false;
+  return true;
+}
+
+bool is_one_to_one(const Affine& at, const std::vector<Index>& indices)
+{
+  int64_t reach = 0; // the largest difference that smaller digits make
+  bool unbounded = false;
+  for (const Affine::Term& term : digits(at)) {
+    if (term.index == batch_index)
+      return false;
+    const Dim& d = indices[term.index].extent;
+    if (!d.batch && d.size == 1)
+      continue;
+    if (unbounded || std::abs(term.factor) <= reach)
+      return false;
+    reach += std::abs(term.factor) * (d.size - 1);
+    unbounded = d.batch;
+  }
+  return true;
+}
+
+bool is_one_to_one(const Statement& s)
+{
+  return !share_an_index(s.at) &&
+         std::all_of(s.at.begin(), s.at.end(), [&](const Affine& a) { return is_one_to_one(a, s.indices); });
+}
+
+bool is_complete(const Statement& s, const Shape& target)
+{
+  for (size_t i = 0; i < s.indices.size(); i++)
+    if (!s.is_output_index(static_cast<int>(i)))
+      return false;
+  if (share_an_index(s.at))
+    return false;
+  for (size_t d = 0; d < s.at.size(); d++) {
+    if (s.at[d].constant != 0)
+      return false;
+    Dim covered{1, false};
+    for (const Affine::Term& term : digits(s.at[d])) {
+      if (term.index == batch_index)
+        return false;
+      const Dim& extent = s.indices[term.index].extent;
+      if (extent == Dim{1, false})
+        continue;
+      if (term.factor != covered.size || covered.batch)
+        return false;
+      covered = {covered.size * extent.size, extent.batch};
+    }
+    if (!(covered == target[d]))
+      return false;
+  }
+  return true;
+}
+
+std::optional<Affine> tap_position(const Statement& s)
+{
+  Affine position;
+  bool first = true;
+  for (size_t i = 0; i < s.indices.size(); i++) {
+    if (s.is_output_index(static_cast<int>(i)))
+      continue;
+    if (s.indices[i].extent.batch && !first)
+      return std::nullopt;
+    position = position * s.indices[i].extent.size + Affine::of(static_cast<int>(i));
+    first = false;
+  }
+  return position;
+}
+
+void order_indices(Statement& s)
+{
+  std::vector<int> order;
+  auto meet = [&](const Affine& a) {
+    for (const Affine::Term& term : a.terms)
+      if (term.index >= 0 && std::find(order.begin(), order.end(), term.index) == order.end())
+        order.push_back(term.index);
+  };
+  std::function<void(const Expr&)> walk = [&](const Expr& e) {
+    for (const Affine& a : e.at)
+      meet(a);
+    for (const ExprPtr& arg : e.args)
+      walk(*arg);
+  };
+  for (const Affine& a : s.at)
+    meet(a);
+  walk(*s.value);
+  for (size_t i = 0; i < s.indices.size(); i++)
+    meet(Affine::of(static_cast<int>(i)));
+
+  std::vector<int> number(s.indices.size());
+  std::vector<Index> indices;
+  for (int old : order) {
+    number[old] = static_cast<int>(indices.size());
+    indices.push_back(s.indices[old]);
+  }
+  auto to = [&](const Affine& a) { return renumber(a, [&](int index) { return index < 0 ? index : number[index]; }); };
+  for (Affine& a : s.at)
+    a = to(a);
+  s.value = map_affine(s.value, to);
+  s.indices = std::move(indices);
+}
+
+std::vector<int> remove_dead(Formula& formula)
+{
+  std::vector<bool> needed(formula.tensors.size());
+  for (size_t t = 0; t < formula.tensors.size(); t++)
+    needed[t] = formula.tensors[t].role == Role::output;
+  std::vector<Statement> kept;
+  std::vector<bool> touched(formula.tensors.size());
+  // A tensor is complete before it is read, so one walk from the end meets every reader before the writers.
+  for (auto s = formula.statements.rbegin(); s != formula.statements.rend(); ++s) {
+    if (!needed[s->target] && (s->tap < 0 || !needed[s->tap]))
+      continue;
+    touched[s->target] = true;
+    if (s->tap >= 0 && needed[s->tap])
+      touched[s->tap] = true;
+    else
+      s->tap = -1;
+    for_each(*s->value, [&](const Expr& e) {
+      if (e.fn == Fn::read)
+        needed[e.tensor] = touched[e.tensor] = true;
+    });
+    kept.push_back(std::move(*s));
+  }
+  std::reverse(kept.begin(), kept.end());
+
+  std::vector<int> old, number(formula.tensors.size(), -1), input_numbers;
+  std::vector<FormulaTensor> tensors;
+  for (Role role : {Role::input, Role::output, Role::local}) {
+    size_t input = 0;
+    for (size_t t = 0; t < formula.tensors.size(); t++) {
+      bool is_input = formula.tensors[t].role == Role::input;
+      if (formula.tensors[t].role == role && touched[t]) {
+        number[t] = static_cast<int>(tensors.size());
+        tensors.push_back(formula.tensors[t]);
+        old.push_back(static_cast<int>(t));
+        if (is_input)
+          input_numbers.push_back(formula.input_numbers[input]);
+      }
+      input += is_input;
+    }
+  }
+  for (Statement& s : kept) {
+    s.target = number[s.target];
+    s.tap = s.tap < 0 ? -1 : number[s.tap];
+    s.value = transform(s.value, [&](const ExprPtr& e) {
+      return e->fn == Fn::read ? read(number[e->tensor], e->type, e->at, e->checked) : e;
+    });
+  }
+  formula.tensors = std::move(tensors);
+  formula.statements = std::move(kept);
+  formula.input_numbers = std::move(input_numbers);
+  return old;
+}
+
+void inline_copies(Formula& formula)
+{
+  for (size_t i = 0; i < formula.statements.size();) {
+    const Statement copy = formula.statements[i];
+    const FormulaTensor& local = formula.tensors[copy.target];
+    bool is_copy = local.role == Role::local && copy.update == Update::assign &&
+                   (copy.value->fn == Fn::read || copy.value->fn == Fn::constant) &&
+                   std::all_of(copy.at.begin(), copy.at.end(), [](const Affine& a) { return a.bare() >= 0; }) &&
+                   is_complete(copy, local.type.shape);
+    if (copy.value->fn == Fn::read)
+      is_copy = is_copy && always_inside(copy.value->at, formula.tensors[copy.value->tensor].type.shape, copy.indices);
+    for (size_t j = 0; j < formula.statements.size(); j++) {
+      const Statement& other = formula.statements[j];
+      is_copy = is_copy && (j == i || other.target != copy.target);
+      // A read of the local that is skipped must remain one.
+      for_each(*other.value, [&](const Expr& e) {
+        if (e.fn == Fn::read && e.tensor == copy.target)
+          is_copy = is_copy && always_inside(e.at, local.type.shape, other.indices);
+      });
+    }
+    if (!is_copy) {
+      i++;
+      continue;
+    }
+    for (Statement& reader : formula.statements)
+      reader.value = transform(reader.value, [&](const ExprPtr& e) {
+        if (e->fn != Fn::read || e->tensor != copy.target || copy.value->fn == Fn::constant)
+          return e->fn == Fn::read && e->tensor == copy.target ? copy.value : e;
+        std::vector<Affine> at;
+        for (const Affine& a : copy.value->at) {
+          Affine through = a.constant;
+          for (const Affine::Term& term : a.terms)
+            for (size_t d = 0; d < copy.at.size(); d++)
+              if (copy.at[d].bare() == term.index)
+                through += e->at[d] * term.factor;
+          at.push_back(std::move(through));
+        }
+        return read(copy.value->tensor, e->type, std::move(at));
+      });
+    formula.statements.erase(formula.statements.begin() + static_cast<int64_t>(i));
+  }
+}
+
+} // namespace cnnc

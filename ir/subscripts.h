@@ -1,0 +1,40 @@
+// What the subscripts of a statement reach: whether they can leave a tensor, meet twice, or miss an element.
+//
+//   y[2*h + i]   h < 3, i < 2    one to one and complete on y[6], not complete on y[7]
+//   y[2*h + i]   h < 3, i < 3    not one to one: h = 0, i = 2 meets h = 1, i = 0
+//   x[h + i - 1] h < 4, i < 3    may fall outside of x[4]
+#pragma once
+
+#include "ir/formula.h"
+
+namespace cnnc {
+
+// Proved for every batch from 1 on; false where it cannot be.
+bool always_inside(const Affine& at, const Dim& extent, const std::vector<Index>& indices);
+bool always_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices);
+
+// Different values of the subscript's indices give different subscripts: sorted by factor they are the digits of a
+// number.
+bool is_one_to_one(const Affine& at, const std::vector<Index>& indices);
+// No two points of the left side's indices meet at one element.
+bool is_one_to_one(const Statement&);
+// One to one, inside, and every element is met; no index is reduced.
+bool is_complete(const Statement&, const Shape& target);
+
+// The number of the winning term, for a max or min: reduced indices as digits, the last fastest. Nothing where the
+// batch is one of them, but not the first.
+std::optional<Affine> tap_position(const Statement&);
+
+// Indices numbered by their first occurrence in the text, those that occur nowhere last; so the text reads back equal.
+// Not for statements with a tap: the order of reduction is their meaning.
+void order_indices(Statement&);
+
+// Statements whose results no output needs are removed, and tensors that nothing touches. Inputs come first, then
+// outputs, then locals. Returns the old number of each remaining tensor.
+std::vector<int> remove_dead(Formula&);
+
+// A local that is assigned once and is a read or a constant, is read through:  t[i] = x[2*i];  y[i] += t[i + 1]
+// =>  y[i] += x[2*i + 2]
+void inline_copies(Formula&);
+
+} // namespace cnnc
