@@ -320,7 +320,8 @@ bool names(std::string_view text, std::string_view word)
 }
 
 Gradient bind_row(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
-                  const Formula& forward, int wanted, const std::vector<bool>& have_adjoint, const Location& where)
+                  const Formula& forward, const std::string& text, int wanted, const std::vector<bool>& have_adjoint,
+                  const Location& where)
 {
   std::vector<BoundInput> operands;
   std::vector<Gradient::Operand> origins;
@@ -329,8 +330,9 @@ Gradient bind_row(const OpDef& def, const std::vector<std::optional<TensorType>>
     operands.push_back({std::move(spec), std::move(type)});
     origins.push_back({from, static_cast<int>(number)});
   };
+  const std::vector<OperandSpec> specs = input_specs(def, attributes);
   for (size_t i = 0; i < inputs.size(); i++)
-    operand(parse_operand_spec(def.inputs[i]), inputs[i], Gradient::From::input, i);
+    operand(specs[i], inputs[i], Gradient::From::input, i);
   size_t output = 0;
   for (const FormulaTensor& tensor : forward.tensors)
     if (tensor.role == Role::output) {
@@ -345,12 +347,12 @@ Gradient bind_row(const OpDef& def, const std::vector<std::optional<TensorType>>
     }
   std::vector<OperandSpec> outputs;
   for (size_t i = 0; i < inputs.size(); i++)
-    if (OperandSpec spec = operands[i].spec; inputs[i] && names(def.gradient, "d" + spec.name)) {
+    if (OperandSpec spec = operands[i].spec; inputs[i] && names(text, "d" + spec.name)) {
       spec.name = "d" + spec.name;
       spec.optional = false;
       outputs.push_back(std::move(spec));
     }
-  Formula bound = bind_formula(def.gradient, operands, outputs, symbols_of(def, attributes), where);
+  Formula bound = bind_formula(text, operands, outputs, symbols_of(def, attributes), where);
 
   std::vector<std::optional<Gradient::Operand>> origin(bound.tensors.size());
   size_t next = 0;
@@ -384,9 +386,10 @@ std::vector<Gradient> gradients_of(const OpDef& def, const std::vector<std::opti
   if (!def.no_gradient.empty())
     return result;
   Formula forward = bind(def, inputs, attributes, where);
+  std::string text = gradient_text(def, inputs, attributes);
   for (int input : wanted) {
-    Gradient gradient = def.gradient.empty() ? derive(forward, {input}, have_adjoint, where)
-                                             : bind_row(def, inputs, attributes, forward, input, have_adjoint, where);
+    Gradient gradient = text.empty() ? derive(forward, {input}, have_adjoint, where)
+                                     : bind_row(def, inputs, attributes, forward, text, input, have_adjoint, where);
     if (!gradient.wanted.empty())
       result.push_back(std::move(gradient));
   }
