@@ -79,6 +79,8 @@ struct OpDef {
   bool is_view = false;
   bool training_only = false; // in inference the layer's input passes through (dropout)
   bool is_loss = false;       // may stand in `loss:`; inputs are predictions and labels
+  // A loss that contains this op: as the network's last layer it is left out of the training graph ("softmax").
+  std::string absorbs = {};
   // May stand in `optimizer:`. One op a parameter; the outputs replace the inputs of the same position, so inputs are
   // the parameter, its states (one for each further output), then `gradient[...]`, then any of the net's scalars by
   // name: `rate[]` (the learning rate, f32) and `step[]:i64` (1 in the first step).
@@ -115,6 +117,15 @@ std::string gradient_text(const OpDef& def, const std::vector<std::optional<Tens
 // Defaults filled in, kinds and bounds checked, single numbers spread over parts. Unknown names are errors with the
 // nearest known one. `allow_layer`: also those in def.layer.
 Attributes check_attributes(const OpDef& def, const Attributes& given, bool allow_layer, const Location& where);
+// The parameters that a YAML layer brings along, from the types of its other operands and its attributes, those of the
+// layer included: an operand's name, its type and its first values ("he(25)"). Throws Error.
+struct LayerParameter {
+  std::string name;
+  TensorType type;
+  std::string initial;
+};
+std::vector<LayerParameter> parameters_of(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs,
+                                          const Attributes& attributes, const Location& where);
 // What hints say of it.
 std::vector<std::string> hints(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs,
                                const Attributes& attributes);
