@@ -6,6 +6,7 @@
 //
 // Grammar (statements are separated by newlines or ';'; a line that starts with `where` continues the statement):
 //   statement := target ["," name] update expression ["where" range {"," range}]
+//              | name ":" type "[" extent {"," extent} "]"        declares a local tensor: "t: f32[N,8]"
 //   target    := name "[" subscript {"," subscript} "]"           name "[]" is a scalar, "[...]" every dimension
 //   update    := "=" | "+=" | "max=" | "min="                     a second name receives the tap that won (max, min)
 //   range     := index "<" integer-expression                     0 <= index < it
@@ -13,13 +14,16 @@
 //   expression: + - * / unary -, comparisons < <= > >= == !=, and or not, numbers, name[subscripts], function(args),
 //               inside(name[subscripts]), an index or a symbol as a value, select(condition, a, b), max(a,b), min(a,b),
 //               cast(dtype, a)
-// Integer expressions use + - * / % and parentheses over symbols; / rounds down; min(a,b) and max(a,b).
+// Integer expressions use + - * / % and parentheses over symbols; / rounds down; min(a,b) and max(a,b). In a value, / of
+// two numbers is exact (1/2 is 0.5) and / of index values rounds towards zero. `N` is the batch, unless an input's
+// dimension of that name is something else. Comments run from `#` to the end of the line.
 //
 // Meaning, in this order:
 // - The statements run one after the other. A statement runs over the box of all its indices; indices that do not occur
-//   on the left are reduced, in the order in which they occur in the text (the last is innermost).
+//   on the left are reduced, in the order in which they occur in the text (the last is innermost), or, where a `where`
+//   names all indices, in its order. An index that takes one value only is no index: it is replaced by 0.
 // - The range of an index is its `where`, else the extent of a dimension that it subscripts alone (an input's first),
-//   else (only on the left) the extent of an output declared with a shape.
+//   else (only on the left) the extent of an output declared with a shape, or as other statements have it.
 // - A tensor that is first written by an update starts from its identity: 0, -inf, +inf.
 // - A term in which a read falls outside its tensor is skipped (nothing is stored or added), and so is one whose left
 //   side falls outside: the adjoint of a skipped read.
@@ -86,13 +90,14 @@ using Symbols = std::map<std::string, Symbol, std::less<>>;
 struct OperandSpec {
   std::string name;
   std::vector<std::string> dims; // names; an integer expression over earlier names and attributes in outputs
-  bool any_rank = false;         // `...` stands at the end of dims
+  bool any_rank = false;         // `...` stands at the end of dims, or there are no brackets
   bool optional = false;
   bool variadic = false;
   std::optional<DType> dtype;
 };
 OperandSpec parse_operand_spec(std::string_view text); // throws InternalError: rows are ours
                                                        // (a user's op: caught and given its place)
+std::string to_string(const OperandSpec&);
 
 struct BoundInput {
   OperandSpec spec;
@@ -101,8 +106,8 @@ struct BoundInput {
 
 // Text to Formula. `inputs` in order; `outputs` in order (dims may be empty: then the shape follows from the ranges of the
 // left sides). Dimension names of the inputs become symbols beside `symbols`; the same name with two values throws. The
-// element type is that of the first input that is a float (or else the first). `where` is where errors in the text are
-// reported: the text's own line and column are added to it. Throws Error.
+// element type is that of the first input that is a float (or else the first). Errors are reported at their place in the
+// text where the source has the text at `where` or below, else at `where` with the line in the message. Throws Error.
 Formula bind_formula(std::string_view text, const std::vector<BoundInput>& inputs,
                      const std::vector<OperandSpec>& outputs, const Symbols& symbols, const Location& where);
 
@@ -110,8 +115,16 @@ Formula bind_formula(std::string_view text, const std::vector<BoundInput>& input
 Symbol evaluate(std::string_view expression, const Symbols& symbols, const Location& where);
 
 // Statements as text that bind_formula reads back to an equal formula (ranges all spelled out, constants as numbers).
+// Reading it back takes operand_specs: there N is the batch.
 std::string to_string(const Formula&);
 std::string to_string(const Statement&, const Formula&);
+// The formula's inputs or outputs as their row would declare them: "x[N,3,28,28]:f32".
+std::vector<OperandSpec> operand_specs(const Formula&, Role);
+
+// Proved: 0 <= at < extent while the indices run, for any batch.
+bool is_inside(const Affine& at, const Dim& extent, const std::vector<Index>& indices);
+// Proved: no two points of the box have the same left side.
+bool is_injective(const Statement&);
 
 // What a verifier checks: tensor numbers, ranks, types of terms, left sides of `=` that are written twice at one point.
 // Throws InternalError.
