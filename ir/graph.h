@@ -45,37 +45,37 @@ enum class ValueKind : uint8_t {
 enum class Region : uint8_t { none, fixed, image, parameter, state, constant };
 
 struct Value {
-  std::string name; // without % or @; unique in the graph. Parameters, states and constants print with @
+  std::string name = {}; // without % or @; unique in the graph. Parameters, states and constants print with @
   ValueKind kind = ValueKind::result;
-  TensorType type;
-  std::optional<Layout> layout; // nothing: planar so far
+  TensorType type = {};
+  std::optional<Layout> layout = {}; // nothing: planar so far
   Region region = Region::none;
   int64_t offset = 0; // bytes, a multiple of 64
   int op = -1;        // that makes it (results), and which of its outputs
   int output = 0;
-  std::string initial; // parameters and states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)"
-  int64_t limit = 0;   // integer inputs: values are in [0, limit), checked at the call; 0: any. "below 10"
-  double rate = 1;     // parameters: times the learning rate; 0 is frozen
-  std::shared_ptr<const Tensor> data; // constants, and parameters whose data is known
-  std::string data_name;              // elided data: its name in the side file (see elided_data)
-  Location location;
+  std::string initial = {}; // parameters and states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)"
+  int64_t limit = 0;        // integer inputs: values are in [0, limit), checked at the call; 0: any. "below 10"
+  double rate = 1;          // parameters: times the learning rate; 0 is frozen
+  std::shared_ptr<const Tensor> data = {}; // constants, and parameters whose data is known
+  std::string data_name = {};              // elided data: its name in the side file (see elided_data)
+  Location location = {};
 };
 
 struct Op {
   const OpDef* def = nullptr;
-  std::string name;         // the layer's, for messages; may be empty
-  std::vector<int> inputs;  // value numbers; -1 where an optional operand is absent
-  std::vector<int> outputs; // in the row's order; those that are only kept for the way back may be missing
-  Attributes attributes;    // checked, with defaults
-  Location location;
+  std::string name = {};         // the layer's, for messages; may be empty
+  std::vector<int> inputs = {};  // value numbers; -1 where an optional operand is absent
+  std::vector<int> outputs = {}; // in the row's order; those that are only kept for the way back may be missing
+  Attributes attributes = {};    // checked, with defaults
+  Location location = {};
   int kernel = -1;
 };
 
 struct Kernel {
   std::string name;
-  std::vector<int> ops; // in order; the last one's outputs and those that others read are stored
-  Attributes schedule;  // decisions of the scheduler, or the user's; see docs/schedules.md
-  int nest = -1;        // in Program::nests, once lowered: "kernel k0 -> @conv2d_relu_1f3a(%x, @w, %y) {"
+  std::vector<int> ops;       // in order; the last one's outputs and those that others read are stored
+  Attributes schedule;        // decisions of the scheduler, or the user's; see docs/schedules.md
+  int nest = -1;              // in Program::nests, once lowered: "kernel k0 -> @conv2d_relu_1f3a(%x, @w, %y) {"
   std::vector<int> arguments; // once lowered: the values that the nest's arguments stand for, in their order
 };
 
@@ -119,7 +119,9 @@ std::vector<std::vector<int>> users_of(const Graph&);
 Formula formula_of(const Graph&, const Op&);
 // Gives the op the outputs that its row only keeps for the way back.
 void add_kept(Graph&, int op);
-// Dead ops (no output read, not an output, not an update) removed, values and ops renumbered without holes.
+// Dead ops (no output read, not an output, not an update) removed, values and ops renumbered without holes; which op
+// makes a value and which ops a kernel has follow from the ops' outputs and kernels, so a pass may insert, reorder and
+// erase ops and call this. Inputs, parameters and states stay.
 void compact(Graph&);
 
 std::string to_string(const Graph&);
