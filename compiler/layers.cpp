@@ -1,0 +1,255 @@
+#include "compiler/layers.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+const ParameterDef* parameter_of(const OpDef& def, std::string_view operand)
+{
+  for (const ParameterDef& parameter : def.parameters)
+    if (parameter.name == operand)
+      return &parameter;
+  return nullptr;
+}
+
+// A number that lives across steps, such as the seed of a dropout's mask.
+bool is_state_operand(const OpDef& def, const OperandSpec& operand)
+{
+  return def.training_only && operand.dims.empty() && !operand.any_rank && !operand.variadic;
+}
+
+std::string label_of(const LayerSpec& layer)
+{
+  return fmt::format("{} '{}'", layer.op, layer.name);
+}
+
+class Builder {
+public:
+  explicit Builder(const std::string& name) { graph.name = name; }
+
+  Graph graph;
+
+  void add_input(const InputSpec& input, DType dtype = DType::f32, int64_t limit = 0)
+  {
+    Value value;
+    value.name = input.name;
+    value.kind = ValueKind::input;
+    value.type = {dtype, input.shape};
+    value.limit = limit;
+    value.location = input.where;
+    value_of[input.name] = graph.add_value(std::move(value));
+  }
+
+  void add_layer(const LayerSpec& layer)
+  {
+    const std::vector<OperandSpec> operands = input_specs(*layer.def, layer.attributes);
+    // First what other layers bring: the parameters' shapes follow from it.
+    std::vector<int> inputs;
+    size_t next = 0;
+    for (const OperandSpec& operand : operands) {
+      const bool data = is_data_operand(*layer.def, operand);
+      do
+        inputs.push_back(data && next < layer.from.size() ? value_of.at(layer.from[next++].name) : -1);
+      while (data && operand.variadic && next < layer.from.size());
+    }
+    guarded(label_of(layer), *layer.def, inputs, layer.where, [&] {
+      std::vector<std::optional<TensorType>> types;
+      for (const int input : inputs)
+        types.push_back(input < 0 ? std::nullopt : std::optional(at(input).type));
+      for (const LayerParameter& parameter : parameters_of(*layer.def, types, layer.attributes, layer.where))
+        for (size_t i = 0; i < operands.size(); ++i)
+          if (operands[i].name == parameter.name)
+            inputs[i] = add_parameter(layer, parameter);
+    });
+    for (size_t i = 0; i < operands.size(); ++i)
+      if (is_state_operand(*layer.def, operands[i]))
+        inputs[i] = add_state(operands[i], layer.where);
+    Attributes attributes = layer.attributes;
+    for (const AttributeDef& only_layer : layer.def->layer)
+      attributes.erase(only_layer.name);
+    if (layer.text_where.is_known())
+      check_formula(layer, inputs, attributes);
+    const int op = add_op(label_of(layer), *layer.def, layer.name, inputs, attributes, layer.where);
+    value_of[layer.name] = graph.ops[static_cast<size_t>(op)].outputs[0];
+  }
+
+  // A layer that does nothing here: its name stands for what it reads.
+  void pass_through(const LayerSpec& layer) { value_of[layer.name] = value_of.at(layer.from[0].name); }
+
+  int value(const std::string& name) const { return value_of.at(name); }
+
+  int add_loss(const LossSpec& loss, int prediction)
+  {
+    const OpDef& def = *loss.def;
+    std::vector<OperandSpec> operands;
+    for (const std::string& text : def.inputs)
+      operands.push_back(parse_operand_spec(text));
+    const TensorType type = graph.values[static_cast<size_t>(prediction)].type;
+    std::map<std::string, Dim> dims;
+    for (size_t i = 0; i < operands[0].dims.size() && i < type.shape.size(); ++i)
+      dims[operands[0].dims[i]] = type.shape[i];
+
+    std::vector<int> inputs{prediction};
+    for (size_t k = 1; k < operands.size(); ++k) {
+      InputSpec input{operands[k].name, {}, loss.where};
+      if (operands[k].any_rank)
+        input.shape = type.shape;
+      else
+        for (const std::string& dim : operands[k].dims) {
+          const auto found = dims.find(dim);
+          if (found == dims.end())
+            throw shape_error(def.name, loss.where, inputs,
+                              fmt::format("{} does not fit what the network computes", def.name));
+          input.shape.push_back(found->second);
+        }
+      const DType dtype = operands[k].dtype.value_or(type.dtype);
+      // A label says which of the prediction's elements is the right one.
+      int64_t classes = 0;
+      if (!is_float(dtype))
+        for (size_t i = 0; i < operands[0].dims.size() && i < type.shape.size(); ++i)
+          if (std::find(operands[k].dims.begin(), operands[k].dims.end(), operands[0].dims[i]) ==
+              operands[k].dims.end())
+            classes = type.shape[i].size;
+      add_input(input, dtype, classes);
+      inputs.push_back(value_of.at(input.name));
+    }
+    const int op = add_op(def.name, def, "loss", inputs, loss.attributes, loss.where);
+    return graph.ops[static_cast<size_t>(op)].outputs[0];
+  }
+
+private:
+  std::map<std::string, int, std::less<>> value_of; // of inputs and layers
+  std::map<std::string, int, std::less<>> states;
+
+  const Value& at(int value) const { return graph.values[static_cast<size_t>(value)]; }
+
+  // The message with both ends: the op, and what each operand is.
+  Error shape_error(const std::string& label, const Location& where, const std::vector<int>& inputs,
+                    std::string text) const
+  {
+    std::vector<Error::Note> notes;
+    for (const int input : inputs)
+      if (input >= 0 && at(input).kind != ValueKind::parameter && at(input).kind != ValueKind::state)
+        notes.push_back({at(input).location, fmt::format("'{}' {} {}", at(input).name,
+                                                         at(input).kind == ValueKind::input ? "is" : "produces",
+                                                         to_string(at(input).type))});
+    if (text.find(label) == text.npos)
+      text = fmt::format("{}: {}", label, text);
+    return Error(where, text, std::move(notes));
+  }
+
+  // Whatever goes wrong in there is told with the layer's name and both ends.
+  void guarded(const std::string& label, const OpDef& def, const std::vector<int>& inputs, const Location& where,
+               const std::function<void()>& body) const
+  {
+    try {
+      body();
+    } catch (const Error& e) {
+      std::string text = e.what();
+      if (text.starts_with(def.name + ": "))
+        text.erase(0, def.name.size() + 2);
+      Error error = shape_error(label, e.where.is_known() ? e.where : where, inputs, text);
+      error.notes.insert(error.notes.begin(), e.notes.begin(), e.notes.end());
+      throw error;
+    }
+  }
+
+  int add_op(const std::string& label, const OpDef& def, const std::string& name, const std::vector<int>& inputs,
+             const Attributes& attributes, const Location& where)
+  {
+    int op = -1;
+    guarded(label, def, inputs, where, [&] { op = graph.add_op(def, name, inputs, attributes, where); });
+    return op;
+  }
+
+  // An error in a user's formula belongs to its text; the layer that uses it is where the shapes come from.
+  void check_formula(const LayerSpec& layer, const std::vector<int>& inputs, const Attributes& attributes) const
+  {
+    std::vector<std::optional<TensorType>> types;
+    for (const int input : inputs)
+      types.push_back(input < 0 ? std::nullopt : std::optional(at(input).type));
+    try {
+      bind(*layer.def, types, attributes, layer.text_where);
+    } catch (const Error& e) {
+      Error error = shape_error(fmt::format("op '{}'", layer.op), e.where, inputs, e.what());
+      error.notes.insert(error.notes.begin(), {layer.where, fmt::format("used by '{}'", layer.name)});
+      throw error;
+    }
+  }
+
+  int add_parameter(const LayerSpec& layer, const LayerParameter& parameter)
+  {
+    Value value;
+    value.name = layer.name + "." + parameter.name;
+    value.kind = ValueKind::parameter;
+    value.type = parameter.type;
+    value.initial = parameter.initial;
+    value.rate = layer.rate;
+    value.location = layer.where;
+    if (layer.values)
+      value.data = layer.values(parameter.name, value.type);
+    return graph.add_value(std::move(value));
+  }
+
+  int add_state(const OperandSpec& operand, const Location& where)
+  {
+    const auto found = states.find(operand.name);
+    if (found != states.end())
+      return found->second;
+    Value value;
+    value.name = operand.name;
+    value.kind = ValueKind::state;
+    value.type = {operand.dtype.value_or(DType::f32), {}};
+    value.initial = "zero";
+    value.location = where;
+    return states[operand.name] = graph.add_value(std::move(value));
+  }
+};
+
+Builder build(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers,
+              size_t count, bool training)
+{
+  Builder builder(name);
+  for (const InputSpec& input : inputs)
+    builder.add_input(input);
+  for (size_t i = 0; i < count; ++i)
+    if (layers[i].def->training_only && !training)
+      builder.pass_through(layers[i]);
+    else
+      builder.add_layer(layers[i]);
+  return builder;
+}
+
+} // namespace
+
+bool is_data_operand(const OpDef& def, const OperandSpec& operand)
+{
+  return !parameter_of(def, operand.name) && !is_state_operand(def, operand);
+}
+
+Graph build_forward(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers)
+{
+  Builder builder = build(name, inputs, layers, layers.size(), false);
+  builder.graph.outputs.push_back(builder.value(layers.back().name));
+  compact(builder.graph);
+  return std::move(builder.graph);
+}
+
+Graph build_training(const std::string& name, const std::vector<InputSpec>& inputs,
+                     const std::vector<LayerSpec>& layers, const LossSpec& loss)
+{
+  const LayerSpec& last = layers.back();
+  const bool peeled = !loss.def->absorbs.empty() && last.def->name == loss.def->absorbs;
+  Builder builder = build(name, inputs, layers, layers.size() - (peeled ? 1 : 0), true);
+  const int prediction = builder.value(peeled ? last.from[0].name : last.name);
+  const int value = builder.add_loss(loss, prediction);
+  builder.graph.outputs.push_back(value);
+  builder.graph.training = Training{value, loss.optimizer, loss.optimizer_attributes, {}};
+  compact(builder.graph);
+  return std::move(builder.graph);
+}
+
+} // namespace cnnc

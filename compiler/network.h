@@ -1,0 +1,66 @@
+// A network as its file gives it: the functions that can be compiled, and what the `train:` section says.
+//
+//   net.yaml ─ read_yaml ─┐
+//   net.ir ── parse_graph ─┴─▶ Network ─▶ compile.h
+//
+// Default names: a layer without `name:` takes its op's last word without dimensions ("conv2d" is conv, "max_pool2d" is
+// pool) and a running number: conv1, relu1, pool1, conv2. The number is left out where the word occurs once and the
+// layer has no parameters: flatten, softmax. Values are named like their layers, parameters conv1.weight, conv1.bias.
+#pragma once
+
+#include "ir/program.h"
+
+#include <map>
+
+namespace cnnc {
+
+struct Schedule {
+  std::string name = "constant"; // or "cosine" (to zero over all epochs), "step" (times `factor` every `every` epochs)
+  int64_t every = 1;
+  double factor = 0.1;
+};
+
+// What the trainer's loop needs; what the compiled step needs is in the training graph.
+struct TrainConfig {
+  std::string data; // a known data set, or a folder; "" where not given
+  Location data_location;
+  int64_t batch = 64;
+  int64_t epochs = 5;
+  uint64_t seed = 1;
+  double learning_rate = 0; // the optimizer's
+  Schedule schedule;
+};
+
+// One layer of the file, for tables and messages.
+struct Layer {
+  std::string name;
+  std::string op; // as the user wrote it: a row's name or that of a user's op
+  Location location;
+};
+
+struct Warning {
+  Location where;
+  std::string text;
+};
+
+struct Network {
+  std::string name; // a C identifier
+  std::shared_ptr<const Source> source;
+  std::vector<Layer> layers; // empty for a network read from .ir
+  Graph forward;
+  // Forward with the loss in place of a softmax that belongs to it, and Graph::training filled in; only with `train:`.
+  std::optional<Graph> train;
+  TrainConfig config;
+  std::vector<Warning> warnings;
+  // A network read from .ir: its functions, forward (the first) among them, and nests as they stand in the file.
+  std::optional<Program> program;
+};
+
+// By the ending: .yaml, .yml, .ir. Throws Error: exit code 1 for what is in the file, 2 for another ending, 3 where it
+// cannot be read.
+Network read_network(const std::string& path);
+
+// A whole file, at most `limit` bytes. Throws Error with exit code 3 where it cannot be read, 1 where it is larger.
+std::shared_ptr<const Source> read_source(const std::string& path, size_t limit);
+
+} // namespace cnnc
