@@ -1,0 +1,233 @@
+/* Every call: check all that the caller gave, then run the function's steps. Nothing is written before all is checked.
+ *
+ *   workspace:  [ fixed | image 0 ... image n-1 of one tensor, then of the next | thread 0 | thread 1 | ... ]
+ */
+#include "network.h"
+
+#include <string.h>
+
+typedef struct call {
+  cnn_mode mode;
+  int64_t n;
+  char *parameters, *state, *gradients; /* behind their headers */
+  const void* const* inputs;
+  void* const* outputs;
+  void* loss;
+  char* workspace;
+  const cnn_threads* threads;
+} call;
+
+/* A step with less work than this (in vectors computed, some 10 us) is not worth waking other threads. */
+static const double parallel_work = 16384;
+
+typedef struct job {
+  cnn_region run;
+  void* const* arguments;
+  int64_t n;
+  char* local;
+  int64_t per_thread;
+} job;
+
+static void run_part(void* context, int64_t begin, int64_t end, int thread)
+{
+  const job* job = context;
+  job->run(job->arguments, job->n, job->local + thread * job->per_thread, begin, end);
+}
+
+static void* locate(const call* call, const cnn_operand* operand)
+{
+  const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
+  switch (operand->place) {
+  case CNN_PLACE_FIXED: return call->workspace + operand->offset;
+  case CNN_PLACE_IMAGE: return call->workspace + memory->fixed + call->n * operand->offset;
+  case CNN_PLACE_PARAMETER: return call->parameters + operand->offset;
+  case CNN_PLACE_STATE: return call->state + operand->offset;
+  case CNN_PLACE_CONSTANT: return (char*)cnn_network_data.constants + operand->offset;
+  case CNN_PLACE_INPUT: return (void*)call->inputs[operand->index];
+  case CNN_PLACE_OUTPUT: return call->outputs[operand->index];
+  case CNN_PLACE_LOSS: return call->loss;
+  default: return call->gradients + operand->offset;
+  }
+}
+
+static void run(const call* call)
+{
+  const cnn_function* function = &cnn_network_data.functions[call->mode];
+  const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
+  char* local = call->workspace + memory->fixed + call->n * memory->per_image;
+  for (const cnn_step *step = function->steps, *end = step + function->step_count; step != end; ++step) {
+    void* arguments[step->operand_count];
+    for (int32_t i = 0; i < step->operand_count; ++i)
+      arguments[i] = locate(call, &step->operands[i]);
+    const int64_t tasks = step->tasks + call->n * step->tasks_per_image;
+    if (step->run == NULL)
+      memcpy(arguments[0], arguments[1], (size_t)tasks);
+    else if (call->threads == NULL || call->threads->count == 1 || tasks == 1 ||
+             step->work + (double)call->n * step->work_per_image < parallel_work)
+      step->run(arguments, call->n, local, 0, tasks);
+    else {
+      job job = {step->run, arguments, call->n, local, memory->per_thread};
+      call->threads->parallel_for(call->threads->pool, tasks, run_part, &job);
+    }
+  }
+}
+
+static int64_t workspace_bytes(cnn_mode mode, int64_t batch, int64_t threads)
+{
+  const cnn_memory* memory = &cnn_network_data.model.memory[mode];
+  return memory->fixed + batch * memory->per_image + threads * memory->per_thread;
+}
+
+/* Values of an integer input that are not in [0, limit). */
+static int bad_labels(const cnn_tensor* tensor, int64_t batch, const void* values)
+{
+  int64_t count = 1;
+  for (int32_t d = 0; d < tensor->rank; ++d)
+    count *= tensor->dims[d] < 0 ? -tensor->dims[d] * batch : tensor->dims[d];
+  const uint64_t limit = (uint64_t)tensor->limit; /* a negative value is a huge one */
+  int bad = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    switch (tensor->dtype) {
+    case CNN_I8: bad |= (uint64_t)(int64_t)((const int8_t*)values)[i] >= limit; break;
+    case CNN_U8:
+    case CNN_BOOL: bad |= ((const uint8_t*)values)[i] >= limit; break;
+    case CNN_I32: bad |= (uint64_t)(int64_t)((const int32_t*)values)[i] >= limit; break;
+    case CNN_I64: bad |= (uint64_t)((const int64_t*)values)[i] >= limit; break;
+    default: return 0;
+    }
+  }
+  return bad;
+}
+
+static int check_threads(const cnn_threads* threads)
+{
+  if (threads == NULL)
+    return CNN_OK;
+  if (threads->abi_version != CNN_ABI_VERSION || threads->struct_size != sizeof(cnn_threads) || threads->count < 1 ||
+      threads->count > CNN_MAX_THREADS)
+    return CNN_BAD_THREADS;
+  return threads->parallel_for == NULL && threads->count > 1 ? CNN_NULL_POINTER : CNN_OK;
+}
+
+static int check(const call* call, const cnn_tensor* inputs, int32_t input_count)
+{
+  const cnn_network* network = &cnn_network_data;
+  if (network->functions[call->mode].step_count == 0)
+    return CNN_NOT_COMPILED;
+  if (!cnn_cpu_has(network->needs))
+    return CNN_BAD_CPU;
+  const int code = check_threads(call->threads);
+  if (code != CNN_OK)
+    return code;
+  if (call->n < 1 || call->n > network->batch_limit)
+    return CNN_BAD_BATCH;
+  if (workspace_bytes(call->mode, call->n, call->threads == NULL ? 1 : call->threads->count) > 0 &&
+      call->workspace == NULL)
+    return CNN_NULL_POINTER;
+  if ((uintptr_t)call->workspace % CNN_ALIGNMENT != 0)
+    return CNN_BAD_ALIGNMENT;
+  if (input_count > 0 && call->inputs == NULL)
+    return CNN_NULL_POINTER;
+  for (int32_t i = 0; i < input_count; ++i)
+    if (call->inputs[i] == NULL)
+      return CNN_NULL_POINTER;
+  for (int32_t i = 0; i < input_count; ++i)
+    if (inputs[i].limit > 0 && bad_labels(&inputs[i], call->n, call->inputs[i]))
+      return CNN_BAD_LABEL;
+  return CNN_OK;
+}
+
+int cnn_forward(const void* parameters, int64_t batch, const void* const* inputs, void* const* outputs, void* workspace,
+                const cnn_threads* threads)
+{
+  const cnn_model* model = &cnn_network_data.model;
+  int code = cnn_check_parameters(parameters);
+  if (code != CNN_OK)
+    return code;
+  const call call = {.mode = CNN_FORWARD,
+                     .n = batch,
+                     .parameters = (char*)parameters + CNN_HEADER_BYTES,
+                     .inputs = inputs,
+                     .outputs = outputs,
+                     .workspace = workspace,
+                     .threads = threads};
+  code = check(&call, model->inputs, model->input_count);
+  if (code != CNN_OK)
+    return code;
+  if (outputs == NULL)
+    return CNN_NULL_POINTER;
+  for (int32_t i = 0; i < model->output_count; ++i)
+    if (outputs[i] == NULL)
+      return CNN_NULL_POINTER;
+  run(&call);
+  return CNN_OK;
+}
+
+int cnn_train_step(void* parameters, void* state, int64_t batch, const void* const* inputs, float* loss,
+                   void* workspace, const cnn_threads* threads)
+{
+  const cnn_model* model = &cnn_network_data.model;
+  int code = cnn_check_parameters(parameters);
+  if (code == CNN_OK && model->state_count > 0)
+    code = cnn_check_state(state);
+  if (code != CNN_OK)
+    return code;
+  const call call = {.mode = CNN_TRAIN,
+                     .n = batch,
+                     .parameters = (char*)parameters + CNN_HEADER_BYTES,
+                     .state = state == NULL ? NULL : (char*)state + CNN_HEADER_BYTES,
+                     .inputs = inputs,
+                     .loss = loss,
+                     .workspace = workspace,
+                     .threads = threads};
+  code = check(&call, model->train_inputs, model->train_input_count);
+  if (code != CNN_OK)
+    return code;
+  if (loss == NULL)
+    return CNN_NULL_POINTER;
+  run(&call);
+  return CNN_OK;
+}
+
+int cnn_gradients(const void* parameters, const void* state, int64_t batch, const void* const* inputs, float* loss,
+                  void* gradients, void* workspace, const cnn_threads* threads)
+{
+  const cnn_model* model = &cnn_network_data.model;
+  int code = cnn_check_parameters(parameters);
+  if (code == CNN_OK && model->state_count > 0)
+    code = cnn_check_state(state);
+  if (code != CNN_OK)
+    return code;
+  const call call = {.mode = CNN_GRADIENTS,
+                     .n = batch,
+                     .parameters = (char*)parameters + CNN_HEADER_BYTES,
+                     .state = state == NULL ? NULL : (char*)state + CNN_HEADER_BYTES,
+                     .gradients = (char*)gradients + CNN_HEADER_BYTES,
+                     .inputs = inputs,
+                     .loss = loss,
+                     .workspace = workspace,
+                     .threads = threads};
+  code = check(&call, model->train_inputs, model->train_input_count);
+  if (code != CNN_OK)
+    return code;
+  if (loss == NULL || gradients == NULL)
+    return CNN_NULL_POINTER;
+  if ((uintptr_t)gradients % CNN_ALIGNMENT != 0)
+    return CNN_BAD_ALIGNMENT;
+  cnn_start_parameters(gradients); /* frozen parameters have no gradient: zero */
+  run(&call);
+  return CNN_OK;
+}
+
+int64_t cnn_workspace_bytes(int64_t batch, int threads, cnn_mode mode)
+{
+  if ((int)mode < CNN_FORWARD || (int)mode > CNN_GRADIENTS)
+    return -CNN_BAD_SIZE;
+  if (cnn_network_data.functions[mode].step_count == 0)
+    return -CNN_NOT_COMPILED;
+  if (batch < 1 || batch > cnn_network_data.batch_limit)
+    return -CNN_BAD_BATCH;
+  if (threads < 1 || threads > CNN_MAX_THREADS)
+    return -CNN_BAD_THREADS;
+  return workspace_bytes(mode, batch, threads);
+}
