@@ -284,8 +284,10 @@ ExprPtr transform(const ExprPtr& e, const std::function<ExprPtr(const ExprPtr&)>
     return rewrite(e);
   if (e->fn == Fn::cast)
     return rewrite(cast(e->type, std::move(args[0])));
-  if (e->fn == Fn::lane_sum || e->fn == Fn::lane_max)
-    return rewrite(make(e->fn, args[0]->type, std::move(args)));
+  if (e->fn == Fn::lane_sum || e->fn == Fn::lane_max) {
+    DType type = args[0]->type; // before the arguments move away
+    return rewrite(make(e->fn, type, std::move(args)));
+  }
   return rewrite(call(e->fn, std::move(args)));
 }
 

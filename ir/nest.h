@@ -20,10 +20,22 @@
 //             chain are collapsed into one range of tasks. Bounds depend on nothing but N.
 // - unroll:   constant bounds, written out by codegen.
 // - lanes:    constant bounds, at most the target's lanes of the narrowest type that is stored: one vector. A subscript
-//             that uses the index makes a vector access: contiguous, strided or gathered, as the layout has it.
-// - registers: a buffer that never exists in memory. Its subscripts are constants once unrolled; the last one may be the
+//             that uses the index makes a vector access: contiguous, strided or gathered, as the layout has it. Each
+//             store happens for all lanes at once: first all values, then all elements. A store whose subscripts do not
+//             use the index happens once; its value is the same in all lanes (lane_sum and lane_max make it so).
+// - registers: a buffer that never exists in memory. Its subscripts are constants once unrolled; the last one may be
+// the
 //             lanes index. A loop carries the values that its body changes.
-// - if:       taken where the affine condition is >= 0: full tiles and their tails.
+// - if:       taken where the affine condition is >= 0: full tiles and their tails. With the lanes index: a mask.
+// - stores:   `%y[n,o,h,w], %tap max= %x[...] tap 3*i + j` also writes the tap (at the subscripts of %y) where the
+// value
+//             wins. Pad lanes may be written, with zeros; borders only by zero_border.
+// - reads:    `%x[n,c,h - 1,w]` stays within the buffer, borders and pads included; `%x[n,c,h - 1,w]?` is checked, and
+//             zero outside.
+//
+// Loops of one kind with nothing between them may share a line: `for c in 0..6, i in 0..5 {`. Several begins are
+// `max(a, b)`, several ends `min(a, b)`, a step follows: `for h in 0..min(28, h0 + 4) step 2`.
+// The head may end in `at "lenet5.yaml":4-6 schedule "lanes = o:16"`.
 #pragma once
 
 #include "ir/expr.h"
@@ -47,12 +59,13 @@ struct Buffer {
   std::string name; // with its sigil: "%x", "@conv1.weight"
   BufferRole role = BufferRole::in;
   TensorType type;
-  Layout layout;        // registers: planar
-  int64_t offset = 0;   // local: bytes within the thread's part of the workspace, set by plan_memory
+  Layout layout;      // registers: planar
+  int64_t offset = 0; // local: bytes within the thread's part of the workspace, set by plan_memory
 };
 
 enum class LoopKind : uint8_t { serial, parallel, unroll, lanes };
-std::string_view to_string(LoopKind); // "for", "parallel", "unroll", "lanes"
+std::string_view to_string(LoopKind);   // "for", "parallel", "unroll", "lanes"
+std::string_view to_string(BufferRole); // "in", "out", "inout", "local", "registers"
 
 struct LoopIndex {
   std::string name;
@@ -83,8 +96,8 @@ struct If {
   std::vector<Node> then_body, else_body;
 };
 
-// All borders and pad lanes of `buffer` become zero, for the coordinates of the leading axes that `at` fixes (elements of
-// the axes' dimensions, as logical subscripts; fewer than the axes: the rest is swept).
+// All borders and pad lanes of `buffer` become zero, for the coordinates of the leading axes that `at` fixes (elements
+// of the axes' dimensions, as logical subscripts; fewer than the axes: the rest is swept).
 //   zero_border %y[n,o]
 struct ZeroBorder {
   int buffer = 0;
@@ -112,6 +125,8 @@ std::string to_string(const Nest&);
 std::string to_string(const Node&, const Nest&, int indent = 0);
 // Reads what to_string wrote. Throws Error at line and column.
 Nest parse_nest(const std::shared_ptr<const Source>&);
+// The nest that starts at `position`, which moves behind it and the space and comments that follow.
+Nest parse_nest(const std::shared_ptr<const Source>&, size_t& position);
 // Throws InternalError: kinds in their places, subscripts of the right rank, registers with constant subscripts, reads
 // that are not `checked` inside their buffer including its border (proved by interval arithmetic where bounds are
 // constant), writes inside the extents.
