@@ -14,7 +14,8 @@ namespace cnnc {
 
 namespace {
 
-constexpr size_t statement_limit = 256;
+constexpr size_t statement_limit = 64; // of one scatter
+constexpr size_t text_limit = 256;     // what bind_formula reads back
 
 // `index` replaced everywhere; it is unused afterwards, and so dropped by the caller.
 void replace(Statement& s, int index, const Affine& by)
@@ -196,13 +197,15 @@ int gather_scatters(Formula& formula)
 {
   int count = 0;
   std::vector<Statement> statements;
-  for (Statement& s : formula.statements)
+  for (const Statement& s : formula.statements)
     if (std::optional<std::vector<Statement>> gathers = gather(s, formula)) {
       std::move(gathers->begin(), gathers->end(), std::back_inserter(statements));
       count++;
     } else {
-      statements.push_back(std::move(s));
+      statements.push_back(s);
     }
+  if (statements.size() > text_limit)
+    return 0;
   formula.statements = std::move(statements);
   return count;
 }

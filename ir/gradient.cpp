@@ -58,7 +58,7 @@ public:
       } else if (tensor.role == Role::output) {
         tensor.role = Role::input;
         origin[t] = {Gradient::From::output, outputs};
-        if (is_differentiable && have_adjoint[outputs]) {
+        if (is_differentiable && outputs < static_cast<int>(have_adjoint.size()) && have_adjoint[outputs]) {
           adjoint[t] = add("d" + tensor.name, Role::input, tensor.type);
           origin.push_back(Gradient::Operand{Gradient::From::adjoint, outputs});
         }
@@ -342,7 +342,8 @@ Gradient bind_row(const OpDef& def, const std::vector<std::optional<TensorType>>
       operand(any, tensor.type, Gradient::From::output, output);
       any.name = "d" + tensor.name;
       any.optional = true;
-      operand(any, have_adjoint[output] ? std::optional(tensor.type) : std::nullopt, Gradient::From::adjoint, output);
+      operand(any, output < have_adjoint.size() && have_adjoint[output] ? std::optional(tensor.type) : std::nullopt,
+              Gradient::From::adjoint, output);
       output++;
     }
   std::vector<OperandSpec> outputs;
