@@ -1,0 +1,771 @@
+// One loop nest for each kernel.
+//
+//   kernel k0 {                                  parallel-free, scalar, canonical:
+//     %c = conv2d %x, @w, @b                     for n in 0..N, o in 0..16, h in 0..10, w in 0..10 {
+//     %r = relu %c                        =>       %c[] = @b[o]
+//   }                                              for c in 0..6, i in 0..5, j in 0..5 { %c[] += %x[n,c,h + i,w + j] *
+//   @w[o,c,i,j] }
+//                                                  %r[n,o,h,w] = select(%c[] < 0, 0, %c[])
+//                                                }
+//
+// Needs:  every op in a kernel.
+// Leaves: every kernel has a nest; equal kernels share one. Values that live inside one point are `registers`, values
+// of
+//         one shared iteration are `local`, all others are arguments.
+#include "passes/lower.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace cnnc {
+
+namespace {
+
+// The values that one index of a box takes in a shared iteration: lo, lo + 1, ..., below lo + extent.
+struct Span {
+  Affine lo;
+  Dim extent;
+  bool clipped = false; // may reach past [0, full): the loop is cut to it
+  int64_t full = 0;
+};
+
+class KernelLowerer {
+public:
+  KernelLowerer(Graph& graph, int number) : graph(graph), kernel(graph.kernels[number]) {}
+
+  Nest run()
+  {
+    staged = stages_of(graph, kernel);
+    nest.location = staged.location;
+    for (int op : kernel.ops)
+      nest.last_line = std::max(nest.last_line, graph.ops[op].location.line);
+    group();
+    find_in_place();
+    make_buffers();
+    zero_borders();
+    for (const Group& g : groups)
+      emit(g);
+    return std::move(nest);
+  }
+
+private:
+  // Consecutive stages under one set of shared loops.
+  struct Group {
+    int begin, end;
+    bool over_images;
+  };
+  struct Shared {
+    int index;
+    int64_t step;
+  };
+
+  const Stage& stage(int s) const { return staged.stages[s]; }
+
+  static bool has_images(const Stage& s)
+  {
+    return std::any_of(s.box.begin(), s.box.end(), [](const Index& i) { return i.extent.batch; });
+  }
+
+  static bool reduces_images(const Stage& s)
+  {
+    for (const Stage::Reduction& reduction : s.reductions)
+      for (const Index& index : reduction.indices)
+        if (index.extent.batch)
+          return true;
+    return false;
+  }
+
+  void group()
+  {
+    int count = static_cast<int>(staged.stages.size());
+    for (int s = 0; s < count; s++) {
+      bool images = has_images(stage(s)) && !reduces_images(stage(s)) && !stage(s).scatters;
+      bool neutral = !has_images(stage(s)) && !reduces_images(stage(s)) && makes_only_locals(stage(s));
+      if (neutral && s + 1 < count && has_images(stage(s + 1)))
+        images = true;
+      if (!groups.empty() && groups.back().over_images == images && images)
+        groups.back().end = s + 1;
+      else
+        groups.push_back({s, s + 1, images});
+    }
+  }
+
+  bool makes_only_locals(const Stage& s) const
+  {
+    return std::none_of(s.makes.begin(), s.makes.end(), [&](int t) { return staged.tensors[t].stored; });
+  }
+
+  const Group& group_of(int s) const
+  {
+    return *std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.begin <= s && s < g.end; });
+  }
+
+  static void for_each_value(const Stage& s, const std::function<void(const Expr&)>& visit)
+  {
+    if (s.start)
+      for_each(*s.start, visit);
+    for (const Stage::Reduction& reduction : s.reductions)
+      for_each(*reduction.value, visit);
+    for (const Stage::Write& write : s.writes)
+      for_each(*write.value, visit);
+  }
+
+  // An update that reads its parameter point for point, in the stage that makes the new value, writes in its place.
+  void find_in_place()
+  {
+    std::vector<std::vector<int>> users = users_of(graph);
+    for (const StateUpdate& update : graph.updates) {
+      int made = -1, old = -1;
+      for (size_t t = 0; t < staged.tensors.size(); t++) {
+        if (staged.tensors[t].value == update.value)
+          made = static_cast<int>(t);
+        if (staged.tensors[t].value == update.target)
+          old = static_cast<int>(t);
+      }
+      if (made < 0 || old < 0 || staged.tensors[made].stage < 0)
+        continue;
+      int last_user = users[update.target].empty() ? -1 : users[update.target].back();
+      bool ok = users[update.value].empty() && kernel.ops.size() > 0 && last_user <= kernel.ops.back();
+      const Stage& maker = stage(staged.tensors[made].stage);
+      const std::vector<Affine>* at = nullptr;
+      for (const Stage::Write& write : maker.writes)
+        if (write.tensor == made)
+          at = &write.at;
+      ok = ok && at;
+      for (size_t s = 0; ok && s < staged.stages.size(); s++)
+        for_each_value(staged.stages[s], [&](const Expr& e) {
+          if (e.fn == Fn::read && e.tensor == old)
+            ok = ok && &staged.stages[s] == &maker && e.at == *at;
+        });
+      for (int output : graph.outputs)
+        ok = ok && output != update.value;
+      if (ok)
+        in_place[made] = old;
+    }
+  }
+
+  bool is_read_outside(int tensor, int own_stage) const
+  {
+    for (size_t s = 0; s < staged.stages.size(); s++) {
+      bool found = false;
+      for_each_value(staged.stages[s],
+                     [&](const Expr& e) { found = found || (e.fn == Fn::read && e.tensor == tensor); });
+      if (found && static_cast<int>(s) != own_stage)
+        return true;
+    }
+    return false;
+  }
+
+  void make_buffers()
+  {
+    size_t count = staged.tensors.size();
+    buffer.assign(count, -1);
+    region.resize(count);
+    // Arguments in the order in which the tensors appear, results behind operands.
+    for (bool results : {false, true})
+      for (size_t t = 0; t < count; t++) {
+        StageTensor& tensor = staged.tensors[t];
+        int made_in = tensor.stage;
+        if ((made_in >= 0) != results || in_place.count(static_cast<int>(t)))
+          continue;
+        BufferRole role = BufferRole::in;
+        if (results) {
+          bool read_later = is_read_outside(static_cast<int>(t), made_in);
+          if (!tensor.stored && !read_later && !stage(made_in).scatters)
+            continue; // lives in registers
+          if (!tensor.stored && tensor.value < 0 && can_be_local(static_cast<int>(t), made_in))
+            continue; // made with its region
+          if (!tensor.stored && tensor.value >= 0 && can_be_local(static_cast<int>(t), made_in))
+            continue;
+          if (tensor.value < 0) {
+            Value value;
+            value.name = tensor.name;
+            value.kind = ValueKind::temporary;
+            value.type = tensor.type;
+            value.location = staged.location;
+            tensor.value = graph.add_value(std::move(value));
+          }
+          tensor.stored = true;
+          role = read_later || stage(made_in).scatters ? BufferRole::inout : BufferRole::out;
+        }
+        for (auto [made, old] : in_place)
+          if (old == static_cast<int>(t))
+            role = BufferRole::inout;
+        const Value& value = graph.values[tensor.value];
+        bool named =
+            value.kind == ValueKind::parameter || value.kind == ValueKind::state || value.kind == ValueKind::constant;
+        buffer[t] = nest.add_buffer({(named ? "@" : "%") + value.name, role, value.type,
+                                     value.layout.value_or(planar(value.type.shape.size())), 0});
+        kernel.arguments.push_back(tensor.value);
+      }
+    for (auto [made, old] : in_place)
+      buffer[made] = buffer[old];
+  }
+
+  // Its readers are in the group of its maker, and the group runs image by image or the tensor has no images.
+  bool can_be_local(int tensor, int made_in) const
+  {
+    const Group& home = group_of(made_in);
+    if (!home.over_images)
+      return false;
+    for (int s = 0; s < static_cast<int>(staged.stages.size()); s++) {
+      bool found = false;
+      for_each_value(stage(s), [&](const Expr& e) { found = found || (e.fn == Fn::read && e.tensor == tensor); });
+      if (found && (s < home.begin || s >= home.end))
+        return false;
+    }
+    return true;
+  }
+
+  void zero_borders()
+  {
+    for (size_t b = 0; b < nest.buffers.size(); b++) {
+      const Buffer& out = nest.buffers[b];
+      if (out.role == BufferRole::in || !has_border(out.layout))
+        continue;
+      ZeroBorder zero{static_cast<int>(b), {}};
+      if (!has_batch(out.type.shape)) {
+        nest.body.push_back({zero});
+        continue;
+      }
+      int n = nest.add_index("n");
+      zero.at.push_back(Affine::of(n));
+      nest.body.push_back(
+          {Loop{n, {0}, {Affine::of(batch_index, out.type.shape[0].size)}, 1, LoopKind::serial, {{zero}}}});
+    }
+  }
+
+  void emit(const Group& g)
+  {
+    spans.clear();
+    std::vector<Loop> shared_loops;
+    if (g.end - g.begin > 1)
+      share(g, shared_loops);
+    std::vector<Node> body;
+    for (int s = g.begin; s < g.end; s++)
+      for (Node& node : emit_stage(s))
+        body.push_back(std::move(node));
+    for (size_t i = shared_loops.size(); i-- > 0;) {
+      shared_loops[i].body = std::move(body);
+      body.clear();
+      body.push_back({std::move(shared_loops[i])});
+    }
+    for (Node& node : body)
+      nest.body.push_back(std::move(node));
+  }
+
+  // The group's shared loops, and from the last stage backwards what each stage has to make in one iteration.
+  void share(const Group& g, std::vector<Loop>& loops)
+  {
+    int n = -1;
+    Dim images{1, false};
+    for (int s = g.begin; s < g.end; s++)
+      for (const Index& index : stage(s).box)
+        if (index.extent.batch)
+          images = index.extent;
+    if (images.batch) {
+      n = nest.add_index("n");
+      loops.push_back({n, {0}, {Affine::of(batch_index, images.size)}, 1, LoopKind::serial, {}});
+    }
+    const Stage& last = stage(g.end - 1);
+    std::map<int, Shared> tiles; // box index of the last stage
+    auto pairs = kernel.schedule.find("share");
+    if (pairs != kernel.schedule.end()) {
+      const auto& list = std::get<std::vector<int64_t>>(pairs->second);
+      const std::vector<Affine>& at = last.writes.empty() ? last.at : last.writes.back().at;
+      for (size_t i = 0; i + 1 < list.size(); i += 2) {
+        int index = list[i] < static_cast<int64_t>(at.size()) ? at[list[i]].bare() : -1;
+        if (index < 0 || last.box[index].extent.batch || last.box[index].extent.size % list[i + 1] != 0)
+          throw InternalError("a shared loop that does not divide its dimension");
+        int loop = nest.add_index(last.box[index].name);
+        loops.push_back({loop, {0}, {last.box[index].extent.size}, list[i + 1], LoopKind::serial, {}});
+        tiles[index] = {loop, list[i + 1]};
+        shared_range[loop] = {0, last.box[index].extent.size - list[i + 1]};
+      }
+    }
+    std::vector<bool> needed(staged.tensors.size(), false);
+    for (int s = g.end - 1; s >= g.begin; s--) {
+      std::vector<Span> box;
+      for (size_t b = 0; b < stage(s).box.size(); b++) {
+        const Dim& extent = stage(s).box[b].extent;
+        Span span{0, extent, false, extent.size};
+        if (extent.batch)
+          span = {Affine::of(n), {1, false}, false, 1};
+        else if (s == g.end - 1 && tiles.count(static_cast<int>(b)))
+          span = {Affine::of(tiles[b].index), {tiles[b].step, false}, false, extent.size};
+        else if (s != g.end - 1)
+          span = wanted(s, static_cast<int>(b), needed);
+        box.push_back(span);
+      }
+      spans[s] = box;
+      for_each_value(stage(s), [&](const Expr& e) {
+        if (e.fn == Fn::read && staged.tensors[e.tensor].stage >= g.begin && staged.tensors[e.tensor].stage < s)
+          need(s, e, needed);
+      });
+    }
+    for (int t = 0; t < static_cast<int>(staged.tensors.size()); t++)
+      if (needed[t] && buffer[t] < 0)
+        make_local(t);
+  }
+
+  // The box index's span in stage s: what later stages need of the tensors that it makes.
+  Span wanted(int s, int index, const std::vector<bool>& needed) const
+  {
+    const Stage& maker = stage(s);
+    int64_t full = maker.box[index].extent.size;
+    Span whole{0, {full, false}, false, full};
+    std::optional<Span> found;
+    for (int tensor : maker.makes) {
+      if (staged.tensors[tensor].stored)
+        return whole;
+      if (!needed[tensor])
+        continue;
+      const std::vector<Affine>& at = made_at(maker, tensor);
+      for (size_t d = 0; d < at.size(); d++) {
+        if (!at[d].uses(index))
+          continue;
+        if (at[d].bare() != index)
+          return whole;
+        Span span = region[tensor][d];
+        if (found && !(found->lo == span.lo && found->extent == span.extent))
+          return whole;
+        found = span;
+      }
+    }
+    if (!found)
+      return whole;
+    found->full = full;
+    Interval lo = range(found->lo, [&](int i) { return range_of_shared(i); });
+    found->clipped = lo.lo < 0 || lo.hi + found->extent.size > full;
+    if (found->lo.is_constant() && found->lo.constant <= 0 && found->lo.constant + found->extent.size >= full)
+      return whole;
+    return *found;
+  }
+
+  Interval range_of_shared(int index) const
+  {
+    auto found = shared_range.find(index);
+    return found == shared_range.end() ? Interval{0, element_limit} : found->second;
+  }
+
+  static const std::vector<Affine>& made_at(const Stage& s, int tensor)
+  {
+    for (const Stage::Write& write : s.writes)
+      if (write.tensor == tensor)
+        return write.at;
+    return s.at;
+  }
+
+  // A read of stage s widens the region of the tensor that it reads.
+  void need(int s, const Expr& e, std::vector<bool>& needed)
+  {
+    const StageTensor& tensor = staged.tensors[e.tensor];
+    std::vector<Span> reach;
+    for (size_t d = 0; d < e.at.size(); d++) {
+      const Dim& full = tensor.type.shape[d];
+      Affine lo = e.at[d].constant;
+      int64_t extent = 1;
+      bool images = false;
+      for (const Affine::Term& term : e.at[d].terms) {
+        if (term.index < static_cast<int>(stage(s).box.size())) {
+          const Span& span = spans[s][term.index];
+          images = images || stage(s).box[term.index].extent.batch;
+          lo += span.lo * term.factor;
+          extent += std::abs(term.factor) * (span.extent.size - 1);
+          if (term.factor < 0)
+            lo += term.factor * (span.extent.size - 1);
+        } else {
+          int64_t size = reduced_extent(stage(s), e, term.index);
+          extent += std::abs(term.factor) * (size - 1);
+          if (term.factor < 0)
+            lo += term.factor * (size - 1);
+        }
+      }
+      if (!images && !full.batch && extent >= full.size && lo.is_constant())
+        reach.push_back({0, full, false, full.size});
+      else
+        reach.push_back({lo, {extent, false}, false, full.size});
+    }
+    if (!needed[e.tensor]) {
+      region[e.tensor] = reach;
+      needed[e.tensor] = true;
+      return;
+    }
+    for (size_t d = 0; d < reach.size(); d++) {
+      Span &had = region[e.tensor][d], &more = reach[d];
+      Affine apart = more.lo - had.lo;
+      if (!apart.is_constant()) {
+        had = {0, tensor.type.shape[d], false, tensor.type.shape[d].size};
+        continue;
+      }
+      int64_t begin = std::min<int64_t>(0, apart.constant);
+      int64_t end = std::max(had.extent.size, apart.constant + more.extent.size);
+      had.lo += begin;
+      had.extent.size = end - begin;
+    }
+  }
+
+  int64_t reduced_extent(const Stage& s, const Expr& e, int index) const
+  {
+    for (const Stage::Reduction& reduction : s.reductions) {
+      bool here = false;
+      for_each(*reduction.value, [&](const Expr& x) { here = here || &x == &e; });
+      if (here)
+        return reduction.indices[index - s.box.size()].extent.size;
+    }
+    throw InternalError("a reduced index outside of its reduction");
+  }
+
+  void make_local(int t)
+  {
+    Buffer local;
+    local.name = "%" + staged.tensors[t].name;
+    local.role = BufferRole::local;
+    local.type.dtype = staged.tensors[t].type.dtype;
+    for (const Span& span : region[t])
+      local.type.shape.push_back(span.extent);
+    local.layout = local_layout(staged.tensors[t], local.type.shape);
+    buffer[t] = nest.add_buffer(local);
+  }
+
+  // A local lies as the value would: channel blocks stay, borders are not needed.
+  Layout local_layout(const StageTensor& tensor, const Shape& shape) const
+  {
+    if (tensor.value < 0 || !graph.values[tensor.value].layout)
+      return planar(shape.size());
+    Layout layout = *graph.values[tensor.value].layout;
+    for (Axis& axis : layout.axes) {
+      axis.before = axis.after = axis.extra = 0;
+      if (axis.divide > 1 && shape[axis.dim].size % axis.divide != 0)
+        return planar(shape.size());
+    }
+    return layout;
+  }
+
+  // ---- one stage ----
+
+  struct Scope {
+    std::vector<Affine> coordinates; // of the stage's indices, over the nest's
+    std::map<int, int> scalars;      // tensor -> registers buffer of rank 0
+  };
+
+  std::vector<Node> emit_stage(int s)
+  {
+    const Stage& stg = stage(s);
+    Scope scope;
+    std::vector<Loop> loops;
+    for (size_t b = 0; b < stg.box.size(); b++) {
+      const Index& index = stg.box[b];
+      auto span = spans.find(s);
+      if (span == spans.end()) {
+        int i = nest.add_index(index.name);
+        Affine end = index.extent.batch ? Affine::of(batch_index, index.extent.size) : Affine(index.extent.size);
+        loops.push_back({i, {0}, {end}, 1, LoopKind::serial, {}});
+        scope.coordinates.push_back(Affine::of(i));
+        continue;
+      }
+      const Span& in = span->second[b];
+      if (in.extent.size == 1 && !in.clipped) {
+        scope.coordinates.push_back(in.lo);
+        continue;
+      }
+      int i = nest.add_index(index.name);
+      if (in.clipped) {
+        loops.push_back({i, {in.lo, 0}, {in.lo + in.extent.size, in.full}, 1, LoopKind::serial, {}});
+        scope.coordinates.push_back(Affine::of(i));
+      } else {
+        loops.push_back({i, {0}, {in.extent.size}, 1, LoopKind::serial, {}});
+        scope.coordinates.push_back(in.lo + Affine::of(i));
+      }
+    }
+    if (loops.empty()) // every stage is one node
+      loops.push_back({nest.add_index("point"), {0}, {1}, 1, LoopKind::serial, {}});
+    std::vector<Node> body = stg.scatters ? emit_scatter(s, scope) : emit_point(s, scope);
+    for (size_t i = loops.size(); i-- > 0;) {
+      loops[i].body = std::move(body);
+      body.clear();
+      body.push_back({std::move(loops[i])});
+    }
+    return body;
+  }
+
+  std::vector<Node> emit_point(int s, Scope& scope)
+  {
+    const Stage& stg = stage(s);
+    std::vector<Node> body;
+    if (stg.target >= 0) {
+      int acc = scalar(stg.target, scope);
+      int tap = stg.tap >= 0 ? scalar(stg.tap, scope) : -1;
+      body.push_back({Store{acc, -1, {}, Update::assign, value(s, stg.start, scope, Update::assign, -1), {}}});
+      if (tap >= 0)
+        body.push_back({Store{tap, -1, {}, Update::assign, constant(0, staged.tensors[stg.tap].type.dtype), {}}});
+      for (const Stage::Reduction& reduction : stg.reductions)
+        body.push_back(reduce(s, reduction, scope, acc, tap, {}));
+      keep(s, stg.target, stg.at, scope, body);
+      if (tap >= 0)
+        keep(s, stg.tap, stg.at, scope, body);
+    }
+    for (size_t w = 0; w < stg.writes.size(); w++) {
+      const Stage::Write& write = stg.writes[w];
+      ExprPtr v = value(s, write.value, scope, Update::assign, write.tensor);
+      bool again = std::any_of(stg.writes.begin() + w + 1, stg.writes.end(), [&](const Stage::Write& later) {
+        return later.tensor == write.tensor || reads(*later.value, write.tensor);
+      });
+      bool rewritten = std::any_of(stg.writes.begin() + w + 1, stg.writes.end(),
+                                   [&](const Stage::Write& later) { return later.tensor == write.tensor; });
+      if (again || buffer[write.tensor] < 0) {
+        body.push_back({Store{scalar(write.tensor, scope), -1, {}, Update::assign, v, {}}});
+        if (!rewritten)
+          keep(s, write.tensor, write.at, scope, body);
+      } else {
+        body.push_back(
+            {Store{buffer[write.tensor], -1, subscripts(write.tensor, write.at, scope), Update::assign, v, {}}});
+      }
+    }
+    return body;
+  }
+
+  Node reduce(int s, const Stage::Reduction& reduction, Scope& scope, int target, int tap, std::vector<Affine> at)
+  {
+    const Stage& stg = stage(s);
+    size_t box = scope.coordinates.size();
+    std::vector<Loop> loops;
+    Affine number;
+    for (const Index& index : reduction.indices) {
+      int i = nest.add_index(index.name);
+      Affine end = index.extent.batch ? Affine::of(batch_index, index.extent.size) : Affine(index.extent.size);
+      loops.push_back({i, {0}, {end}, 1, LoopKind::serial, {}});
+      scope.coordinates.push_back(Affine::of(i));
+      number = number * index.extent.size + Affine::of(i);
+    }
+    Store store{target, tap, std::move(at), stg.update, value(s, reduction.value, scope, stg.update, -1, &reduction),
+                {}};
+    if (tap >= 0)
+      store.tap_value = number;
+    scope.coordinates.resize(box);
+    Node node{std::move(store)};
+    for (size_t i = loops.size(); i-- > 0;) {
+      loops[i].body.push_back(std::move(node));
+      node = Node{std::move(loops[i])};
+    }
+    return node;
+  }
+
+  std::vector<Node> emit_scatter(int s, Scope& scope)
+  {
+    const Stage& stg = stage(s);
+    std::vector<Node> body;
+    for (const Stage::Reduction& reduction : stg.reductions)
+      body.push_back(reduce(s, reduction, scope, buffer[stg.target], -1, subscripts(stg.target, stg.at, scope)));
+    return body;
+  }
+
+  // The register's value into memory, if the tensor has any.
+  void keep(int, int tensor, const std::vector<Affine>& at, Scope& scope, std::vector<Node>& body)
+  {
+    if (buffer[tensor] < 0)
+      return;
+    body.push_back({Store{buffer[tensor],
+                          -1,
+                          subscripts(tensor, at, scope),
+                          Update::assign,
+                          read(scope.scalars[tensor], staged.tensors[tensor].type.dtype, {}),
+                          {}}});
+  }
+
+  int scalar(int tensor, Scope& scope)
+  {
+    auto found = scope.scalars.find(tensor);
+    if (found != scope.scalars.end())
+      return found->second;
+    Buffer registers;
+    registers.name = "%" + staged.tensors[tensor].name;
+    registers.role = BufferRole::registers;
+    registers.type.dtype = staged.tensors[tensor].type.dtype;
+    return scope.scalars[tensor] = nest.add_buffer(registers);
+  }
+
+  Affine at_coordinates(const Affine& a, const Scope& scope) const
+  {
+    Affine result = a.constant;
+    for (const Affine::Term& term : a.terms)
+      result += term.index < 0 ? Affine::of(term.index, term.factor) : scope.coordinates[term.index] * term.factor;
+    return result;
+  }
+
+  std::vector<Affine> subscripts(int tensor, const std::vector<Affine>& at, const Scope& scope) const
+  {
+    std::vector<Affine> result;
+    bool local = nest.buffers[buffer[tensor]].role == BufferRole::local;
+    for (size_t d = 0; d < at.size(); d++) {
+      Affine a = at_coordinates(at[d], scope);
+      result.push_back(local ? a - region[tensor][d].lo : a);
+    }
+    return result;
+  }
+
+  // The expression over the nest's indices and buffers. Terms with a read outside of its tensor are skipped: what
+  // stands in for them is the update's identity, or for a store what was there.
+  ExprPtr value(int s, const ExprPtr& e, Scope& scope, Update update, int written,
+                const Stage::Reduction* reduction = nullptr)
+  {
+    std::vector<Index> indices = stage(s).box;
+    if (reduction)
+      indices.insert(indices.end(), reduction->indices.begin(), reduction->indices.end());
+    std::vector<Affine> guard;
+    ExprPtr result = rewrite(s, e, scope, indices, update == Update::sum, guard);
+    if (guard.empty())
+      return result;
+    ExprPtr otherwise = constant(identity(update), result->type);
+    if (written >= 0 && scope.scalars.count(written))
+      otherwise = read(scope.scalars[written], result->type, {});
+    return call(Fn::select, {inside(guard), result, otherwise});
+  }
+
+  // `vanishes`: the term is zero where this subexpression is.
+  ExprPtr rewrite(int s, const ExprPtr& e, Scope& scope, const std::vector<Index>& indices, bool vanishes,
+                  std::vector<Affine>& guard)
+  {
+    auto again = [&](size_t i, bool v) { return rewrite(s, e->args[i], scope, indices, v, guard); };
+    switch (e->fn) {
+    case Fn::constant: return e;
+    case Fn::index: return index_value(at_coordinates(e->at[0], scope));
+    case Fn::inside: {
+      std::vector<Affine> at;
+      for (const Affine& a : e->at)
+        at.push_back(at_coordinates(a, scope));
+      return inside(at);
+    }
+    case Fn::read: return rewrite_read(*e, scope, indices, vanishes, guard);
+    case Fn::cast: return cast(e->type, again(0, vanishes));
+    case Fn::mul: {
+      ExprPtr a = again(0, vanishes), b = again(1, vanishes);
+      return call(Fn::mul, {a, b});
+    }
+    case Fn::neg: return call(Fn::neg, {again(0, vanishes)});
+    default: {
+      std::vector<ExprPtr> args;
+      for (size_t i = 0; i < e->args.size(); i++)
+        args.push_back(again(i, (e->fn == Fn::div && i == 0 && vanishes)));
+      return call(e->fn, args);
+    }
+    }
+  }
+
+  ExprPtr rewrite_read(const Expr& e, Scope& scope, const std::vector<Index>& indices, bool vanishes,
+                       std::vector<Affine>& guard)
+  {
+    auto register_of = scope.scalars.find(e.tensor);
+    if (register_of != scope.scalars.end())
+      return read(register_of->second, e.type, {});
+    const StageTensor& tensor = staged.tensors[e.tensor];
+    if (buffer[e.tensor] < 0)
+      throw InternalError("'" + tensor.name + "' is read before it is made");
+    const Buffer& from = nest.buffers[buffer[e.tensor]];
+    bool checked = false;
+    for (size_t d = 0; d < e.at.size(); d++) {
+      const Dim& extent = tensor.type.shape[d];
+      Interval reach = range_of(e.at[d], indices, extent);
+      int64_t last = extent.size - 1;
+      if (reach.lo >= 0 && reach.hi <= last)
+        continue;
+      bool in_border = from.role != BufferRole::local && -reach.lo <= border_before(from.layout, d) &&
+                       reach.hi - last <= border_after(from.layout, d) && vanishes;
+      if (in_border)
+        continue;
+      if (from.role != BufferRole::local)
+        checked = true;
+      if (from.role == BufferRole::local || !vanishes) {
+        guard.push_back(at_coordinates(e.at[d], scope));
+        guard.push_back(extent.batch ? Affine::of(batch_index, extent.size) : Affine(extent.size));
+      }
+    }
+    return read(buffer[e.tensor], e.type, subscripts(e.tensor, e.at, scope), checked);
+  }
+
+  // Of a subscript; one image of the batch counts as the extent's 0 ... size - 1.
+  static Interval range_of(const Affine& a, const std::vector<Index>& indices, const Dim& extent)
+  {
+    int bare = a.bare();
+    if (bare >= 0 && indices[bare].extent == extent)
+      return {0, extent.size - 1};
+    return range(a, [&](int i) {
+      if (i < 0 || indices[i].extent.batch)
+        return Interval{-element_limit, element_limit};
+      return Interval{0, indices[i].extent.size - 1};
+    });
+  }
+
+  Graph& graph;
+  Kernel& kernel;
+  StagedKernel staged;
+  Nest nest;
+  std::vector<Group> groups;
+  std::map<int, int> in_place; // tensor made -> tensor replaced
+  std::vector<int> buffer;     // of a tensor; -1: none (registers, or not yet)
+  std::vector<std::vector<Span>> region;
+  std::map<int, std::vector<Span>> spans;
+  std::map<int, Interval> shared_range;
+};
+
+// The nest's text without names that say where it came from: equal texts are equal code.
+std::string canonical_text(Nest nest)
+{
+  nest.name = "k";
+  nest.location = {};
+  nest.last_line = 0;
+  for (size_t b = 0; b < nest.buffers.size(); b++)
+    nest.buffers[b].name = fmt::format("%b{}", b);
+  return to_string(nest);
+}
+
+uint64_t hash_of(std::string_view text)
+{
+  uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
+  for (unsigned char c : text)
+    hash = (hash ^ c) * 0x100000001b3u;
+  return hash;
+}
+
+std::string stem_of(const Graph& graph, const Kernel& kernel)
+{
+  std::string stem;
+  for (int op : kernel.ops) {
+    const Op& o = graph.ops[op];
+    std::string part = o.def == &op_formula && !o.name.empty() ? o.name : o.def->name;
+    for (char& c : part)
+      if (!std::isalnum(static_cast<unsigned char>(c)))
+        c = '_';
+    if (stem.size() + part.size() > 40)
+      break;
+    stem += (stem.empty() ? "" : "_") + part;
+  }
+  return stem;
+}
+
+} // namespace
+
+Nest lower_kernel(Graph& graph, int kernel)
+{
+  return KernelLowerer(graph, kernel).run();
+}
+
+void lower(Program& program, const Target&, Remarks&)
+{
+  std::map<std::string, int> known;
+  for (Graph& graph : program.functions)
+    for (size_t k = 0; k < graph.kernels.size(); k++) {
+      Nest nest = lower_kernel(graph, static_cast<int>(k));
+      std::string text = canonical_text(nest);
+      auto [at, is_new] = known.try_emplace(text, static_cast<int>(program.nests.size()));
+      graph.kernels[k].nest = at->second;
+      if (!is_new)
+        continue;
+      nest.name = fmt::format("{}_{:08x}", stem_of(graph, graph.kernels[k]), static_cast<uint32_t>(hash_of(text)));
+      program.nests.push_back(std::move(nest));
+    }
+}
+
+} // namespace cnnc

@@ -1,0 +1,429 @@
+// The one scheduler: which index lies in the lanes, how many accumulators stand in registers, in what order it runs.
+//
+// All candidates are enumerated and priced by one model of a core: per step of the reduction the larger of
+//   FMAs / 2,  loads / 2 (strided and gathered ones cost more),  the FMA's latency where there are few accumulators,
+// times the steps, plus what a tile costs at its ends. Tails are priced as the smaller tiles that they are.
+#include "passes/stage_loops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace cnnc {
+
+namespace {
+
+enum class Lane : uint8_t { broadcast, contiguous, strided, gathered };
+
+struct Access {
+  const Buffer* buffer;
+  std::vector<Affine> at;
+  bool free; // its layout follows the schedule
+  bool is_store;
+  bool in_reduction;
+  bool checked;
+};
+
+struct Dimension {
+  int index;
+  std::string name;
+  std::optional<int64_t> extent; // none: depends on the batch
+  bool fixed;                    // bounds that a tile would break: stays at 1
+};
+
+constexpr double load_cost[] = {0.5, 0.5, 2.5, 9.0};
+constexpr double store_cost[] = {1.0, 1.0, 3.0, 20.0};
+constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
+
+class Planner {
+public:
+  Planner(const Nest& nest, const StageLoops& stage, const Target& target, const std::vector<bool>& free)
+      : nest(nest),
+        stage(stage),
+        target(target)
+  {
+    for (const Loop* loop : stage.box)
+      box.push_back(dimension(*loop));
+    for (const Node& node : *stage.point) {
+      if (std::holds_alternative<Loop>(node.is)) {
+        ReductionLoops reduction = reduction_of(node);
+        if (reductions++ == 0)
+          for (const Loop* loop : reduction.loops)
+            reduced.push_back(dimension(*loop));
+        if (reduction.store) {
+          collect(*reduction.store->value, true, free);
+          operations += count_operations(*reduction.store->value);
+          has_tap = has_tap || reduction.store->tap >= 0;
+          is_sum = reduction.store->update == Update::sum;
+        }
+      } else if (const Store* store = std::get_if<Store>(&node.is)) {
+        collect(*store->value, false, free);
+        const Buffer& to = nest.buffers[store->target];
+        if (to.role != BufferRole::registers)
+          accesses.push_back({&to, store->at, is_free(store->target, free), true, false, false});
+        outer_operations += count_operations(*store->value) + 0.5;
+      }
+    }
+    int64_t bytes = 1;
+    for (const Access& access : accesses)
+      if (is_float(access.buffer->type.dtype) || access.buffer->type.dtype == DType::i64)
+        bytes = std::max(bytes, bytes_of(access.buffer->type.dtype));
+    full_width = std::max<int64_t>(1, target.lanes(std::max<int64_t>(bytes, 4)));
+  }
+
+  Plan best()
+  {
+    consider(-1, 1, false);
+    for (const Dimension& d : box)
+      if (d.extent && !d.fixed && *d.extent > 1)
+        for (int64_t width = full_width; width >= 4; width /= 2)
+          consider(d.index, width, false);
+    if (reductions == 1 && !has_tap)
+      for (const Dimension& d : reduced)
+        if (d.extent && !d.fixed && *d.extent >= full_width / 2)
+          consider(d.index, full_width, true);
+    return result;
+  }
+
+private:
+  Dimension dimension(const Loop& loop) const
+  {
+    std::optional<int64_t> count = trip_count(loop);
+    bool batch = !count && loop.begin.size() == 1 && loop.end.size() == 1 && loop.end[0].uses(batch_index);
+    bool offset = loop.begin.size() != 1 || !(loop.begin[0] == Affine(0));
+    return {loop.index, nest.indices[loop.index].name, count, offset || (!count && !batch)};
+  }
+
+  bool is_free(int buffer, const std::vector<bool>& free) const
+  {
+    return buffer < static_cast<int>(free.size()) && free[buffer];
+  }
+
+  void collect(const Expr& e, bool in_reduction, const std::vector<bool>& free)
+  {
+    for_each(e, [&](const Expr& x) {
+      if (x.fn == Fn::read && nest.buffers[x.tensor].role != BufferRole::registers)
+        accesses.push_back({&nest.buffers[x.tensor], x.at, is_free(x.tensor, free), false, in_reduction, x.checked});
+    });
+  }
+
+  // An FMA is one operation, a transcendental function some twenty.
+  static double count_operations(const Expr& e)
+  {
+    double count = 0;
+    for_each(e, [&](const Expr& x) {
+      switch (x.fn) {
+      case Fn::exp:
+      case Fn::log:
+      case Fn::tanh:
+      case Fn::erf:
+      case Fn::random:
+      case Fn::pow: count += 20; break;
+      case Fn::div:
+      case Fn::sqrt:
+      case Fn::rsqrt: count += 8; break;
+      case Fn::constant:
+      case Fn::read:
+      case Fn::index:
+      case Fn::mul: break;
+      default: count += 1;
+      }
+    });
+    return std::max(count, 1.0);
+  }
+
+  Lane lane_of(const Access& access, int lanes, int64_t width) const
+  {
+    if (lanes < 0)
+      return Lane::broadcast;
+    if (access.free) {
+      for (const Affine& at : access.at)
+        if (at.uses(lanes))
+          return at.bare() == lanes ? Lane::contiguous : Lane::gathered;
+      return Lane::broadcast;
+    }
+    for (const Axis& axis : access.buffer->layout.axes)
+      if (axis.modulo > 0 && access.at[axis.dim].uses(lanes) && axis.modulo % width != 0)
+        return Lane::gathered;
+    std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, lanes);
+    if (!stride)
+      return Lane::gathered;
+    bool used = std::any_of(access.at.begin(), access.at.end(), [&](const Affine& at) { return at.uses(lanes); });
+    if (!used)
+      return Lane::broadcast;
+    return *stride == 1 ? Lane::contiguous : *stride > 1 && *stride <= 4 ? Lane::strided : Lane::gathered;
+  }
+
+  struct Tile {
+    std::vector<int64_t> sizes; // of the box's dimensions; 1 for the lanes' one
+    int64_t blocks = 1;         // vectors along the lanes
+  };
+
+  int64_t accumulators(const Tile& tile) const
+  {
+    int64_t product = tile.blocks;
+    for (int64_t size : tile.sizes)
+      product *= size;
+    return product;
+  }
+
+  // Which inner loops an access depends on: how many different loads one step makes.
+  int64_t distinct(const Access& access, const Tile& tile, int lanes) const
+  {
+    int64_t count = 1;
+    for (size_t d = 0; d < box.size(); d++)
+      if (tile.sizes[d] > 1 && uses(access, box[d].index))
+        count *= tile.sizes[d];
+    if (lanes >= 0 && uses(access, lanes))
+      count *= tile.blocks;
+    return count;
+  }
+
+  static bool uses(const Access& access, int index)
+  {
+    return std::any_of(access.at.begin(), access.at.end(), [&](const Affine& at) { return at.uses(index); });
+  }
+
+  bool fits(const Tile& tile, int lanes) const
+  {
+    int64_t accs = accumulators(tile) * (has_tap ? 2 : 1);
+    if (reductions == 0)
+      return accs <= 4;
+    int64_t kept = target.vector_registers;
+    int64_t products = 0;
+    for (const Access& access : accesses)
+      if (access.in_reduction) {
+        kept = std::min(kept, distinct(access, tile, lanes));
+        products++;
+      }
+    if (products < 2)
+      kept = 1;
+    return accs == 1 || accs + kept + 1 <= target.vector_registers;
+  }
+
+  double steps_of(int lanes, int64_t width, int64_t batch) const
+  {
+    double steps = 1;
+    for (const Dimension& d : reduced) {
+      double extent = d.extent ? static_cast<double>(*d.extent) : static_cast<double>(batch);
+      steps *= d.index == lanes ? std::ceil(extent / width) : extent;
+    }
+    return steps;
+  }
+
+  double cost_of(const Tile& tile, int lanes, int64_t width, bool reduces_lanes, int64_t batch) const
+  {
+    double accs = static_cast<double>(accumulators(tile));
+    double steps = reductions ? steps_of(lanes, width, batch) : 0;
+    double loads = 0, ends = 0;
+    for (const Access& access : accesses) {
+      Lane lane = lane_of(access, lanes, width);
+      double count = static_cast<double>(distinct(access, tile, lanes));
+      if (access.in_reduction) {
+        double cost = load_cost[static_cast<int>(lane)] * (access.checked ? 2 : 1);
+        // A panel larger than the first cache comes from the second.
+        if (lane == Lane::contiguous && count * static_cast<double>(width) * 4 * steps > target.l1_bytes)
+          cost *= 2;
+        loads += count * cost;
+      } else if (access.is_store) {
+        ends += accs * store_cost[static_cast<int>(lane)];
+      } else {
+        ends += count * load_cost[static_cast<int>(lane)];
+      }
+    }
+    double work = accs * 0.5 * operations;
+    double step = std::max({work, loads, is_sum ? 4.0 : 2.0, (accs * operations + loads) / 5});
+    if (reduces_lanes)
+      ends += accs * 6;
+    ends += accs * outer_operations * 0.5;
+    return steps * (step + 0.3) + std::max(ends, 1.0) + (reductions ? 12 : 2);
+  }
+
+  // Of the whole box: full tiles and tails, per image.
+  double total(const Tile& tile, int lanes, int64_t width, bool reduces_lanes) const
+  {
+    double sum = 0;
+    for (int64_t batch : batches)
+      sum += total_over(0, 1, tile, lanes, width, reduces_lanes, batch) / static_cast<double>(batch);
+    return sum;
+  }
+
+  double total_over(size_t d, double times, Tile tile, int lanes, int64_t width, bool reduces_lanes,
+                    int64_t batch) const
+  {
+    if (d == box.size())
+      return times * cost_of(tile, lanes, width, reduces_lanes, batch);
+    int64_t extent = box[d].extent ? *box[d].extent : box[d].fixed ? 8 : batch;
+    if (box[d].index == lanes) {
+      int64_t vectors = ceil_div(extent, width), blocks = tile.blocks;
+      double sum = 0;
+      if (vectors / blocks > 0)
+        sum +=
+            total_over(d + 1, times * static_cast<double>(vectors / blocks), tile, lanes, width, reduces_lanes, batch);
+      if (vectors % blocks > 0) {
+        tile.blocks = vectors % blocks;
+        sum += total_over(d + 1, times, tile, lanes, width, reduces_lanes, batch);
+      }
+      return sum;
+    }
+    int64_t size = tile.sizes[d];
+    double sum = 0;
+    if (extent / size > 0)
+      sum += total_over(d + 1, times * static_cast<double>(extent / size), tile, lanes, width, reduces_lanes, batch);
+    if (extent % size > 0) {
+      // A batch's tail runs image by image.
+      double count = box[d].extent ? 1 : static_cast<double>(extent % size);
+      tile.sizes[d] = box[d].extent ? extent % size : 1;
+      sum += total_over(d + 1, times * count, tile, lanes, width, reduces_lanes, batch);
+    }
+    return sum;
+  }
+
+  void consider(int lanes, int64_t width, bool reduces_lanes)
+  {
+    Tile tile;
+    tile.sizes.assign(box.size(), 1);
+    enumerate(0, tile, lanes, width, reduces_lanes);
+  }
+
+  void enumerate(size_t d, Tile& tile, int lanes, int64_t width, bool reduces_lanes)
+  {
+    if (d == box.size()) {
+      double cycles = total(tile, lanes, width, reduces_lanes);
+      if (result.cycles == 0 || cycles < result.cycles * 0.9999) {
+        result.cycles = cycles;
+        result.schedule = schedule_of(tile, lanes, width);
+      }
+      return;
+    }
+    if (box[d].index == lanes) {
+      int64_t vectors = ceil_div(*box[d].extent, width);
+      for (int64_t blocks = 1; blocks <= vectors; blocks++) {
+        tile.blocks = blocks;
+        if (!fits(tile, lanes))
+          break;
+        enumerate(d + 1, tile, lanes, width, reduces_lanes);
+      }
+      tile.blocks = 1;
+      return;
+    }
+    bool can_tile = !box[d].fixed && reductions > 0;
+    int64_t most = !can_tile ? 1 : box[d].extent ? *box[d].extent : 6;
+    for (int64_t size = 1; size <= most; size++) {
+      tile.sizes[d] = size;
+      if (!fits(tile, lanes))
+        break;
+      enumerate(d + 1, tile, lanes, width, reduces_lanes);
+    }
+    tile.sizes[d] = 1;
+  }
+
+  StageSchedule schedule_of(const Tile& tile, int lanes, int64_t width) const
+  {
+    StageSchedule schedule;
+    for (size_t d = 0; d < box.size(); d++) {
+      int64_t size = tile.sizes[d];
+      if (box[d].index == lanes)
+        size = std::min(tile.blocks * width, *box[d].extent);
+      schedule.tile.push_back({box[d].name, size});
+    }
+    if (lanes >= 0) {
+      schedule.lanes = nest.indices[lanes].name;
+      schedule.width = width;
+      order_tiles(schedule, lanes);
+    }
+    order_reduction(schedule, accumulators(tile), lanes, width);
+    return schedule;
+  }
+
+  // Lanes along channels: their tile goes behind the images, before rows and columns, so that its weights stay near;
+  // before the images where all of them together would leave the second cache for each image.
+  void order_tiles(StageSchedule& schedule, int lanes) const
+  {
+    auto at = std::find_if(schedule.tile.begin(), schedule.tile.end(),
+                           [&](const auto& step) { return step.index == schedule.lanes; });
+    if (at == schedule.tile.end())
+      return;
+    int64_t stationary = 0;
+    bool spatial = false;
+    for (const Access& access : accesses) {
+      if (!access.in_reduction || !uses(access, lanes))
+        continue;
+      bool moves = std::any_of(box.begin(), box.end(),
+                               [&](const Dimension& d) { return d.index != lanes && uses(access, d.index); });
+      if (moves)
+        spatial = true;
+      else
+        stationary += stored_elements(access.buffer->layout, access.buffer->type.shape) * 4;
+    }
+    if (spatial || stationary == 0)
+      return;
+    size_t to = 0;
+    while (to < box.size() && !box[to].extent && !box[to].fixed && stationary <= target.l2_bytes / 2)
+      to++;
+    StageSchedule::Step step = *at;
+    if (static_cast<size_t>(at - schedule.tile.begin()) < to)
+      return;
+    schedule.tile.erase(at);
+    schedule.tile.insert(schedule.tile.begin() + static_cast<std::ptrdiff_t>(to), step);
+  }
+
+  // What is written out innermost: the index that walks contiguously through an operand, else the last one. The
+  // window's loops stay rolled: written out, their overlapping broadcasts would all be kept alive.
+  void order_reduction(StageSchedule& schedule, int64_t accs, int lanes, int64_t width) const
+  {
+    if (reductions != 1)
+      return;
+    int chosen = -1;
+    for (const Dimension& d : reduced) {
+      if (d.index == lanes || !d.extent || d.fixed || *d.extent < 2)
+        continue;
+      bool contiguous = false, blocked = false;
+      for (const Access& access : accesses)
+        if (access.in_reduction && uses(access, d.index)) {
+          std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
+          contiguous = contiguous || (stride && *stride == 1);
+          for (const Axis& axis : access.buffer->layout.axes)
+            blocked = blocked || (axis.modulo > 0 && access.at[axis.dim].uses(d.index));
+        }
+      if (chosen < 0 || contiguous || blocked)
+        chosen = d.index;
+      if (blocked)
+        break;
+    }
+    int64_t limit = std::max<int64_t>(1, 480 / std::max<int64_t>(accs, 1));
+    for (const Dimension& d : reduced) {
+      StageSchedule::Step step{d.name, 1};
+      if (d.index == lanes) {
+        step.size = std::min(width, *d.extent);
+      } else if (d.index == chosen) {
+        for (int64_t size = std::min<int64_t>({*d.extent, 16, limit}); size >= 1; size--)
+          if (*d.extent % size == 0) {
+            step.size = size;
+            break;
+          }
+      }
+      schedule.reduce.push_back(step);
+    }
+  }
+
+  const Nest& nest;
+  const StageLoops& stage;
+  const Target& target;
+  std::vector<Dimension> box, reduced;
+  std::vector<Access> accesses;
+  int reductions = 0;
+  bool has_tap = false, is_sum = true;
+  double operations = 0, outer_operations = 0;
+  int64_t full_width = 1;
+  Plan result;
+};
+
+} // namespace
+
+Plan plan_stage(const Nest& nest, const StageLoops& stage, const Target& target, const std::vector<bool>& free_layout)
+{
+  return Planner(nest, stage, target, free_layout).best();
+}
+
+} // namespace cnnc

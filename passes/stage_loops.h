@@ -1,0 +1,57 @@
+// The stages of a nest in canonical form (see lower.h), for the passes that schedule them.
+#pragma once
+
+#include "passes/pass.h"
+
+namespace cnnc {
+
+struct StageLoops {
+  Node* root = nullptr;               // the outermost loop of the box
+  std::vector<Loop*> box;             // outermost first
+  std::vector<Node>* point = nullptr; // what runs at one point: stores, and loops that reduce into registers
+  std::vector<const Loop*> shared;    // around the stage
+};
+
+// In order. Stages that update memory in place (scatters) and borders are not among them: they stay as they are.
+std::vector<StageLoops> find_stages(Nest&);
+
+// The loops of a reduction, outermost first, and its store.
+struct ReductionLoops {
+  std::vector<const Loop*> loops;
+  const Store* store = nullptr;
+};
+ReductionLoops reduction_of(const Node& loop);
+
+// A loop's iterations: a number, or nothing where it depends on the batch or on outer loops.
+std::optional<int64_t> trip_count(const Loop&);
+
+// Elements between two iterations of `index` in memory, for steps within an aligned block. nullopt: not a fixed number.
+std::optional<int64_t> memory_stride(const Buffer&, const std::vector<Affine>& at, int index);
+
+// How one stage is to run; as text
+//   tile n, o:32, h, w:14 reduce c:16, i, j lanes o:16
+// Loops over tiles in this order, then the reduction's loops in this order; what remains inside a tile (32 o, 14 w) and
+// inside a reduction's step (16 c) is written out, lanes along o.
+struct StageSchedule {
+  struct Step {
+    std::string index;
+    int64_t size = 1;
+    friend bool operator==(const Step&, const Step&) = default;
+  };
+  std::vector<Step> tile, reduce;
+  std::string lanes; // "" for none
+  int64_t width = 1; // of the vector, in elements
+};
+std::string to_string(const StageSchedule&);
+// Stages are separated by '|'; an empty one stays scalar. Throws Error at `where`.
+std::vector<StageSchedule> parse_schedules(std::string_view, const Location& where);
+
+// The schedule that costs least by the model in plan.cpp, and its cost in cycles for batches of 1 (plus a share of
+// larger ones). `free_layout`: buffers (parameters) whose layout will follow the decision: any lanes are contiguous.
+struct Plan {
+  StageSchedule schedule;
+  double cycles = 0;
+};
+Plan plan_stage(const Nest&, const StageLoops&, const Target&, const std::vector<bool>& free_layout);
+
+} // namespace cnnc

@@ -1,0 +1,499 @@
+// Loops over tiles around loops inside a tile; one accumulator becomes a tile of them.
+//
+//   for h in 0..10, w in 0..10 {                     for h in 0..10, w in 0..10 step 5 {
+//     %acc[] = 0                                       for w.in in 0..5 { %acc[w.in] = 0 }
+//     for c in 0..6 { %acc[] += %x[c,h,w] * @w[c] }    for c in 0..6, w.in in 0..5 { %acc[w.in] += %x[c,h,w + w.in] *
+//     @w[c] } %y[h,w] = %acc[]                            =>   for w.in in 0..5 { %y[h,w + w.in] = %acc[w.in] }
+//   }                                                }
+//
+// An extent that the size does not divide gets a tail of its own behind an `if`; a tail that depends on the batch runs
+// one by one. What is inside a tile keeps the index's name: `w.in`; vectors along an index are `o.block`, inside one
+// `o.lanes`. With lanes along a reduced index each lane has a partial sum, and they are added up in the store.
+//
+// Needs:  a nest in canonical form with its schedule.
+// Leaves: loops inside a tile have constant bounds; accumulators are `local`.
+#include "passes/stage_loops.h"
+
+#include <algorithm>
+
+namespace cnnc {
+
+namespace {
+
+class StageTiler {
+public:
+  StageTiler(Nest& nest, const StageLoops& stage, const StageSchedule& schedule)
+      : nest(nest),
+        stage(stage),
+        schedule(schedule),
+        point(*stage.point)
+  {
+    for (const Loop* loop : stage.box)
+      box.push_back(*loop);
+    for (Loop& loop : box)
+      loop.body.clear();
+  }
+
+  std::vector<Node> run()
+  {
+    for (const StageSchedule::Step& step : schedule.tile) {
+      auto at = std::find_if(box.begin(), box.end(),
+                             [&](const Loop& loop) { return nest.indices[loop.index].name == step.index; });
+      if (at == box.end())
+        throw Error(nest.location, "schedule: the stage has no index '" + step.index + "'");
+      order.push_back({static_cast<size_t>(at - box.begin()), step.size});
+    }
+    for (size_t b = 0; b < box.size(); b++)
+      if (std::none_of(order.begin(), order.end(), [&](auto& o) { return o.box == b; }))
+        order.push_back({b, 1});
+    return tile(0);
+  }
+
+private:
+  struct Order {
+    size_t box;
+    int64_t size;
+  };
+  // A loop inside the tile: `index` runs over 0 ... count - 1, in steps of `factor` of the box's index.
+  struct Inner {
+    int index;
+    int64_t count;
+    int64_t factor = 1;
+    bool lanes = false;
+  };
+
+  std::string name(int index) const { return nest.indices[index].name; }
+
+  std::vector<Node> tile(size_t k)
+  {
+    if (k == order.size())
+      return leaf();
+    const Loop& loop = box[order[k].box];
+    int64_t size = order[k].size;
+    bool is_lanes = name(loop.index) == schedule.lanes;
+    std::optional<int64_t> count = trip_count(loop);
+    if (count && size > *count)
+      size = *count;
+    if (count && *count == 1) {
+      coordinates[loop.index] = loop.begin[0];
+      return tile(k + 1);
+    }
+    if (size == 1 && !is_lanes) {
+      Loop outer = loop;
+      outer.body = tile(k + 1);
+      return one({std::move(outer)});
+    }
+    if (loop.begin.size() != 1 || loop.end.size() != 1 || loop.step != 1)
+      throw Error(nest.location, "schedule: index '" + name(loop.index) + "' cannot be tiled");
+    if (count && size == *count)
+      return inside(k, loop.begin[0], size);
+
+    Loop outer = loop;
+    outer.step = size;
+    Affine at = Affine::of(loop.index);
+    if (count && *count % size == 0) {
+      outer.body = inside(k, at, size);
+      return one({std::move(outer)});
+    }
+    If full{loop.end[0] - at - size, inside(k, at, size), {}};
+    if (count) {
+      full.else_body = inside(k, at, *count % size);
+    } else {
+      int i = nest.add_index(name(loop.index));
+      Loop rest{i, {at}, {loop.end[0]}, 1, LoopKind::serial, {}};
+      coordinates[loop.index] = Affine::of(i);
+      rest.body = tile(k + 1);
+      coordinates.erase(loop.index);
+      full.else_body = one({std::move(rest)});
+    }
+    outer.body = one({std::move(full)});
+    return one({std::move(outer)});
+  }
+
+  static std::vector<Node> one(Node node)
+  {
+    std::vector<Node> list;
+    list.push_back(std::move(node));
+    return list;
+  }
+
+  std::vector<Node> inside(size_t k, const Affine& at, int64_t size)
+  {
+    int index = box[order[k].box].index;
+    extents[index] = size;
+    coordinates[index] = at;
+    std::vector<Node> body = tile(k + 1);
+    extents.erase(index);
+    coordinates.erase(index);
+    return body;
+  }
+
+  // ---- the tile itself ----
+
+  std::vector<Node> leaf()
+  {
+    // Inner loops in the box's order, the lanes last: operands that change least stay longest.
+    std::vector<Inner> inner;
+    std::vector<std::vector<Inner>> pieces; // of the lanes: full vectors, then a partial one
+    std::map<int, Affine> offsets;
+    std::vector<Affine> piece_begin;
+    int lanes_index = -1;
+    for (const Loop& loop : box) {
+      auto extent = extents.find(loop.index);
+      if (extent == extents.end())
+        continue;
+      if (name(loop.index) == schedule.lanes) {
+        lanes_index = loop.index;
+        continue;
+      }
+      int i = nest.add_index(name(loop.index) + ".in");
+      inner.push_back({i, extent->second});
+      offsets[loop.index] = Affine::of(i);
+    }
+    int block = -1, lane = -1;
+    int64_t whole = 0, rest = 0;
+    if (lanes_index >= 0) {
+      int64_t extent = extents[lanes_index];
+      whole = extent / schedule.width;
+      rest = extent % schedule.width;
+      block = nest.add_index(name(lanes_index) + ".block");
+      lane = nest.add_index(name(lanes_index) + ".lanes");
+    }
+    reduce_lane = -1;
+    if (lanes_index < 0 && !schedule.lanes.empty())
+      reduce_lane = nest.add_index(schedule.lanes + ".lanes");
+
+    // Scalars of the point become tiles.
+    registers.clear();
+    for (const Node& node : point)
+      if (const Store* store = std::get_if<Store>(&node.is))
+        expand(store->target, inner, whole + (rest > 0), lanes_index >= 0);
+
+    std::vector<Node> result;
+    auto each_piece = [&](const std::function<std::vector<Node>(const std::vector<Inner>&)>& make) {
+      // Calls `make` with the inner loops, once for the full vectors and once for the partial one.
+      auto call_with = [&](std::vector<Inner> loops, const Affine& lane_at, const Affine& block_at) {
+        at.clear();
+        for (const Loop& loop : box) {
+          auto base = coordinates.find(loop.index);
+          Affine a = base == coordinates.end() ? Affine::of(loop.index) : base->second;
+          auto offset = offsets.find(loop.index);
+          if (offset != offsets.end())
+            a += offset->second;
+          if (loop.index == lanes_index)
+            a += lane_at;
+          at[loop.index] = a;
+        }
+        register_at.clear();
+        for (const Inner& i : inner)
+          register_at.push_back(Affine::of(i.index));
+        if (lanes_index >= 0) {
+          register_at.push_back(block_at);
+          register_at.push_back(Affine::of(lane));
+        } else if (reduce_lane >= 0) {
+          register_at.push_back(Affine::of(reduce_lane));
+        }
+        for (Node& node : make(loops))
+          result.push_back(std::move(node));
+      };
+      if (lanes_index < 0) {
+        call_with(inner, 0, 0);
+        return;
+      }
+      if (whole > 0) {
+        std::vector<Inner> loops = inner;
+        if (whole > 1)
+          loops.push_back({block, whole, schedule.width});
+        loops.push_back({lane, schedule.width, 1, true});
+        Affine block_at = whole > 1 ? Affine::of(block) : Affine(0);
+        call_with(loops, block_at * schedule.width + Affine::of(lane), block_at);
+      }
+      if (rest > 0) {
+        std::vector<Inner> loops = inner;
+        loops.push_back({lane, rest, 1, true});
+        call_with(loops, Affine(whole * schedule.width) + Affine::of(lane), whole);
+      }
+    };
+
+    int accumulator = reduced_register();
+    ExprPtr start;
+    for (const Node& node : point) {
+      if (std::holds_alternative<Loop>(node.is)) {
+        std::vector<Node> loops = reduce(node, each_piece, result);
+        for (Node& n : loops)
+          result.push_back(std::move(n));
+        continue;
+      }
+      const Store& store = std::get<Store>(node.is);
+      bool is_start = store.target == accumulator && reduce_lane >= 0;
+      if (is_start)
+        start = store.value; // joined when the lanes are added up
+      each_piece([&](const std::vector<Inner>& loops) {
+        Store s = store;
+        if (is_start)
+          s.value = constant(identity(reduced_update()), nest.buffers[accumulator].type.dtype);
+        else
+          s.value = value(store.value, accumulator, start);
+        place(s);
+        return wrap(std::move(s), with_reduce_lane(loops));
+      });
+    }
+    return result;
+  }
+
+  std::vector<Inner> with_reduce_lane(std::vector<Inner> loops) const
+  {
+    if (reduce_lane >= 0)
+      loops.push_back({reduce_lane, schedule.width, 1, true});
+    return loops;
+  }
+
+  int reduced_register() const
+  {
+    for (const Node& node : point)
+      if (std::holds_alternative<Loop>(node.is))
+        if (const Store* store = reduction_of(node).store)
+          return store->target;
+    return -1;
+  }
+  Update reduced_update() const
+  {
+    for (const Node& node : point)
+      if (std::holds_alternative<Loop>(node.is))
+        if (const Store* store = reduction_of(node).store)
+          return store->update;
+    return Update::sum;
+  }
+
+  void expand(int buffer, const std::vector<Inner>& inner, int64_t blocks, bool lanes)
+  {
+    if (nest.buffers[buffer].role != BufferRole::registers || registers.count(buffer))
+      return;
+    if (inner.empty() && !lanes && reduce_lane < 0) {
+      registers[buffer] = buffer;
+      return;
+    }
+    Buffer tile = nest.buffers[buffer];
+    tile.role = BufferRole::local;
+    for (const Inner& i : inner)
+      tile.type.shape.push_back({i.count, false});
+    if (lanes)
+      tile.type.shape.push_back({blocks, false});
+    if (lanes || reduce_lane >= 0)
+      tile.type.shape.push_back({schedule.width, false});
+    tile.layout = planar(tile.type.shape.size());
+    registers[buffer] = nest.add_buffer(tile);
+  }
+
+  // A reduction: its loops in the schedule's order around the tile's loops.
+  template<class EachPiece>
+  std::vector<Node> reduce(const Node& node, const EachPiece& each_piece, std::vector<Node>& result)
+  {
+    ReductionLoops reduction = reduction_of(node);
+    std::vector<std::pair<const Loop*, int64_t>> loops;
+    for (const StageSchedule::Step& step : schedule.reduce)
+      for (const Loop* loop : reduction.loops)
+        if (name(loop->index) == step.index)
+          loops.push_back({loop, step.size});
+    for (const Loop* loop : reduction.loops)
+      if (std::none_of(loops.begin(), loops.end(), [&](auto& l) { return l.first == loop; }))
+        loops.push_back({loop, 1});
+    std::vector<Inner> inside;
+    reduced_at.clear();
+    return reduce_over(*reduction.store, loops, 0, inside, each_piece, result);
+  }
+
+  template<class EachPiece>
+  std::vector<Node> reduce_over(const Store& store, const std::vector<std::pair<const Loop*, int64_t>>& loops, size_t k,
+                                std::vector<Inner>& inside, const EachPiece& each_piece, std::vector<Node>& result)
+  {
+    if (k == loops.size()) {
+      std::vector<Node> before = std::move(result);
+      result.clear();
+      each_piece([&](const std::vector<Inner>& piece) {
+        std::vector<Inner> all;
+        for (const Inner& i : inside)
+          if (!i.lanes)
+            all.push_back(i);
+        all.insert(all.end(), piece.begin(), piece.end());
+        for (const Inner& i : inside)
+          if (i.lanes)
+            all.push_back(i);
+        Store s = store;
+        s.value = map_affine(s.value, [&](const Affine& a) { return moved(a); });
+        s.value = value(s.value, -1, nullptr);
+        s.tap_value = moved(s.tap_value);
+        place(s);
+        return wrap(std::move(s), all);
+      });
+      std::vector<Node> made = std::move(result);
+      result = std::move(before);
+      return made;
+    }
+    const Loop& loop = *loops[k].first;
+    int64_t size = loops[k].second;
+    std::optional<int64_t> count = trip_count(loop);
+    bool is_lanes = name(loop.index) == schedule.lanes;
+    if (count && size > *count)
+      size = *count;
+    if (count && *count == 1 && !is_lanes) {
+      reduced_at[loop.index] = loop.begin[0];
+      return reduce_over(store, loops, k + 1, inside, each_piece, result);
+    }
+    if (size == 1 && !is_lanes) {
+      Loop outer = loop;
+      outer.body = reduce_over(store, loops, k + 1, inside, each_piece, result);
+      return one({std::move(outer)});
+    }
+    if (!count)
+      throw Error(nest.location, "schedule: index '" + name(loop.index) + "' has no constant extent to cut");
+    std::vector<Node> list;
+    auto part = [&](const Affine& at, int64_t extent) {
+      int i = is_lanes ? reduce_lane : nest.add_index(name(loop.index) + ".in");
+      inside.push_back({i, extent, 1, is_lanes});
+      reduced_at[loop.index] = at + Affine::of(i);
+      std::vector<Node> body = reduce_over(store, loops, k + 1, inside, each_piece, result);
+      inside.pop_back();
+      reduced_at.erase(loop.index);
+      return body;
+    };
+    int64_t whole = *count / size, rest = *count % size;
+    if (whole == 1) {
+      list = part(loop.begin[0], size);
+    } else if (whole > 1) {
+      Loop outer = loop;
+      outer.step = size;
+      outer.end = {loop.begin[0] + whole * size};
+      outer.body = part(Affine::of(loop.index), size);
+      list.push_back({std::move(outer)});
+    }
+    if (rest > 0)
+      for (Node& node : part(loop.begin[0] + whole * size, rest))
+        list.push_back(std::move(node));
+    return list;
+  }
+
+  Affine moved(const Affine& a) const
+  {
+    Affine result = a;
+    for (const auto& [index, to] : reduced_at)
+      if (!(to.bare() == index))
+        result = substitute_once(result, index, to);
+    return result;
+  }
+
+  // `to` may use `index` itself (the loop over tiles keeps its name).
+  static Affine substitute_once(const Affine& a, int index, const Affine& to)
+  {
+    int64_t factor = a.factor(index);
+    return factor == 0 ? a : a.without(index) + to * factor;
+  }
+
+  Affine boxed(const Affine& a) const
+  {
+    Affine result = a.constant;
+    for (const Affine::Term& term : a.terms) {
+      auto found = at.find(term.index);
+      result += found == at.end() ? Affine::of(term.index, term.factor) : found->second * term.factor;
+    }
+    return result;
+  }
+
+  ExprPtr value(const ExprPtr& e, int accumulator, const ExprPtr& start)
+  {
+    ExprPtr mapped = map_affine(e, [&](const Affine& a) { return boxed(a); });
+    return transform(mapped, [&](const ExprPtr& x) -> ExprPtr {
+      if (x->fn != Fn::read)
+        return x;
+      auto found = registers.find(x->tensor);
+      if (found == registers.end())
+        return x;
+      ExprPtr r = read(found->second, x->type, found->second == x->tensor ? x->at : register_at);
+      if (x->tensor != accumulator || reduce_lane < 0)
+        return r;
+      Update update = reduced_update();
+      if (update == Update::min)
+        r = call(Fn::neg, {lane(Fn::lane_max, call(Fn::neg, {r}))});
+      else
+        r = lane(update == Update::sum ? Fn::lane_sum : Fn::lane_max, r);
+      Fn join = update == Update::sum ? Fn::add : update == Update::max ? Fn::max : Fn::min;
+      return call(join, {value(start, -1, nullptr), r});
+    });
+  }
+
+  static ExprPtr lane(Fn fn, ExprPtr of)
+  {
+    auto e = std::make_shared<Expr>();
+    e->fn = fn;
+    e->type = of->type;
+    e->args = {std::move(of)};
+    return e;
+  }
+
+  void place(Store& s)
+  {
+    auto found = registers.find(s.target);
+    if (found == registers.end()) {
+      for (Affine& a : s.at)
+        a = boxed(a);
+      return;
+    }
+    if (found->second == s.target)
+      return;
+    s.target = found->second;
+    if (s.tap >= 0)
+      s.tap = registers.at(s.tap);
+    s.at = register_at;
+  }
+
+  std::vector<Node> wrap(Store s, const std::vector<Inner>& loops)
+  {
+    Node node{std::move(s)};
+    for (size_t i = loops.size(); i-- > 0;) {
+      Loop loop{loops[i].index, {0}, {loops[i].count}, 1, LoopKind::serial, {}};
+      loop.body.push_back(std::move(node));
+      node = Node{std::move(loop)};
+    }
+    return one(std::move(node));
+  }
+
+  Nest& nest;
+  const StageLoops& stage;
+  const StageSchedule& schedule;
+  std::vector<Node> point;
+  std::vector<Loop> box;
+  std::vector<Order> order;
+  std::map<int, int64_t> extents;    // of indices that have a part inside the tile
+  std::map<int, Affine> coordinates; // where the tile begins, by the box's index
+  std::map<int, Affine> at;          // the point, by the box's index
+  std::map<int, Affine> reduced_at;  // likewise for the reduction's indices
+  std::map<int, int> registers;      // scalar -> tile
+  std::vector<Affine> register_at;
+  int reduce_lane = -1;
+};
+
+} // namespace
+
+void tile(Nest& nest, const Target&, Remarks&)
+{
+  if (nest.schedule.empty())
+    return;
+  std::vector<StageSchedule> schedules = parse_schedules(nest.schedule, nest.location);
+  std::vector<StageLoops> stages = find_stages(nest);
+  if (schedules.size() != stages.size())
+    throw Error(nest.location, "schedule: it has " + std::to_string(schedules.size()) + " parts, the nest has " +
+                                   std::to_string(stages.size()) + " stages");
+  for (size_t s = 0; s < stages.size(); s++) {
+    std::vector<Node> made = StageTiler(nest, stages[s], schedules[s]).run();
+    if (made.size() == 1) {
+      Node node = std::move(made[0]);
+      *stages[s].root = std::move(node);
+      continue;
+    }
+    // A stage is one node: its tile fills the whole box, and stands in a loop of one iteration.
+    Loop whole{nest.add_index("point"), {0}, {1}, 1, LoopKind::serial, std::move(made)};
+    *stages[s].root = Node{std::move(whole)};
+  }
+}
+
+} // namespace cnnc
