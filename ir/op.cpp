@@ -27,17 +27,6 @@ bool is_name(std::string_view text)
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
 }
 
-// The operand as its row writes it: "x[N,C,H,W]".
-std::string described(const OperandSpec& spec)
-{
-  std::string text = spec.name + "[";
-  for (const std::string& dim : spec.dims)
-    text += (text.back() == '[' ? "" : ",") + dim;
-  if (spec.any_rank)
-    text += text.back() == '[' ? "..." : ",...";
-  return text + "]";
-}
-
 std::vector<OperandSpec> parse_specs(const std::vector<std::string>& texts)
 {
   std::vector<OperandSpec> specs;
