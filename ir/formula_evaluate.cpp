@@ -194,7 +194,7 @@ Affine evaluate_affine(const Syntax& e, const FormulaText& text, const Lookup& l
 
 Symbol evaluate(std::string_view expression, const Symbols& symbols, const Location& where)
 {
-  FormulaText text{expression, where};
+  FormulaText text{expression, where, false};
   Lookup lookup = [&](const Syntax& name) -> Number {
     auto found = symbols.find(name.name);
     if (found == symbols.end()) {

@@ -9,6 +9,7 @@ namespace cnnc {
 struct FormulaText {
   std::string_view text;
   Location where;
+  bool in_source = true; // the source may hold it, at `where` or below
 
   [[noreturn]] void fail(size_t at, const std::string& message) const; // `at`: bytes from the start of the text
 };
