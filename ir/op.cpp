@@ -67,7 +67,7 @@ std::vector<BoundInput> bind_inputs(const OpDef& def, const std::vector<std::opt
   for (size_t k = 0; k < specs.size(); ++k) {
     bound.push_back({specs[k], k < inputs.size() ? inputs[k] : std::nullopt});
     if (!bound.back().type && !specs[k].optional)
-      throw Error(where, fmt::format("its operand {} is missing", described(specs[k])));
+      throw Error(where, fmt::format("its operand {} is missing", cnnc::to_string(specs[k])));
   }
   return bound;
 }
@@ -83,8 +83,8 @@ void add_dims(Symbols& symbols, const std::vector<BoundInput>& inputs, const Loc
     if (spec.any_rank ? shape.size() < spec.dims.size() : shape.size() != spec.dims.size()) {
       std::string advice =
           !spec.any_rank && spec.dims.size() == 2 && shape.size() > 2 ? "; put a flatten before it" : "";
-      throw Error(where, fmt::format("{} is {}, of {} dimension{}{}", described(spec), cnnc::to_string(*input.type),
-                                     shape.size(), shape.size() == 1 ? "" : "s", advice));
+      throw Error(where, fmt::format("{} is {}, of {} dimension{}{}", cnnc::to_string(spec),
+                                     cnnc::to_string(*input.type), shape.size(), shape.size() == 1 ? "" : "s", advice));
     }
     for (size_t d = 0; d < spec.dims.size(); ++d)
       if (is_name(spec.dims[d]) && !shape[d].batch)
