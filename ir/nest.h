@@ -125,8 +125,6 @@ std::string to_string(const Nest&);
 std::string to_string(const Node&, const Nest&, int indent = 0);
 // Reads what to_string wrote. Throws Error at line and column.
 Nest parse_nest(const std::shared_ptr<const Source>&);
-// The nest that starts at `position`, which moves behind it and the space and comments that follow.
-Nest parse_nest(const std::shared_ptr<const Source>&, size_t& position);
 // Throws InternalError: kinds in their places, subscripts of the right rank, registers with constant subscripts, reads
 // that are not `checked` inside their buffer including its border (proved by interval arithmetic where bounds are
 // constant), writes inside the extents.

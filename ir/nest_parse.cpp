@@ -76,14 +76,9 @@ struct Term {
 
 class Parser {
 public:
-  Parser(const std::shared_ptr<const Source>& source, size_t position)
-      : source(source),
-        text(source->text),
-        position(position)
-  {
-  }
+  explicit Parser(const std::shared_ptr<const Source>& source) : source(source), text(source->text) {}
 
-  Nest nest()
+  Nest whole()
   {
     want_word("nest");
     want("@");
@@ -104,19 +99,14 @@ public:
       ;
     result.body = body();
     skip_space();
+    if (position != text.size())
+      fail("the text goes on after the nest");
     return std::move(result);
   }
 
-  bool at_end()
-  {
-    skip_space();
-    return position == text.size();
-  }
-  size_t where() const { return position; }
-
+private:
   [[noreturn]] void fail(const std::string& what) { fail(what, position); }
 
-private:
   [[noreturn]] void fail(const std::string& what, size_t at)
   {
     at = std::min(at, text.size());
@@ -214,8 +204,10 @@ private:
 
   std::string name_after_sigil()
   {
+    if (position < text.size() && text[position] == '"')
+      return string();
     size_t end = position;
-    while (end < text.size() && (is_word(text[end]) || text[end] == '.' || text[end] == '-' || text[end] == '/'))
+    while (end < text.size() && (is_word(text[end]) || text[end] == '.'))
       ++end;
     if (end == position)
       fail_wanted("a name");
@@ -270,7 +262,7 @@ private:
         break;
       if (text[position] == '\\' && position + 1 < text.size()) {
         ++position;
-        value += text[position] == 'n' ? '\n' : text[position];
+        value += text[position] == 'n' ? '\n' : text[position] == 'x' ? byte() : text[position];
       } else
         value += text[position];
     }
@@ -278,6 +270,18 @@ private:
       fail("a string ends on its line with '\"'");
     ++position;
     return value;
+  }
+
+  // The two digits behind \x; leaves the second one.
+  char byte()
+  {
+    unsigned value = 0;
+    const char* digits = text.data() + position + 1;
+    bool both = text.size() - position > 2 && std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2;
+    if (!both)
+      fail("two hexadecimal digits are wanted here");
+    position += 2;
+    return static_cast<char>(value);
   }
 
   // --- the head
@@ -857,7 +861,7 @@ private:
 
   std::shared_ptr<const Source> source;
   std::string_view text;
-  size_t position;
+  size_t position = 0;
   int depth = 0;
   std::vector<int> scope; // indices of the loops around
   std::unordered_map<std::string, int> buffers, indices;
@@ -868,19 +872,7 @@ private:
 
 Nest parse_nest(const std::shared_ptr<const Source>& source)
 {
-  size_t position = 0;
-  Nest nest = parse_nest(source, position);
-  if (position != source->text.size())
-    Parser(source, position).fail("the text goes on after the nest");
-  return nest;
-}
-
-Nest parse_nest(const std::shared_ptr<const Source>& source, size_t& position)
-{
-  Parser parser(source, position);
-  Nest nest = parser.nest();
-  position = parser.where();
-  return nest;
+  return Parser(source).whole();
 }
 
 } // namespace cnnc

@@ -1,6 +1,6 @@
 // A nest as text. Indices are numbered anew, in the order in which the text names them: then the order of the terms of
 // a subscript depends on the text alone, and printing what was read gives the same text.
-#include "ir/nest.h"
+#include "ir/graph_text.h"
 
 #include <fmt/format.h>
 
@@ -10,18 +10,14 @@ namespace {
 
 constexpr size_t line_limit = 120;
 
-std::string quoted(std::string_view text)
+std::string quoted(const std::string& text)
 {
-  std::string result = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\')
-      result += '\\';
-    if (c == '\n')
-      result += "\\n";
-    else
-      result += c;
-  }
-  return result + '"';
+  return to_string(AttributeValue(text));
+}
+
+std::string with_sigil(const std::string& name)
+{
+  return name.empty() ? "%" : name[0] + print_name(std::string_view(name).substr(1));
 }
 
 class Printer {
@@ -38,7 +34,7 @@ public:
 
   std::string whole() const
   {
-    std::string head = "nest @" + nest.name;
+    std::string head = "nest @" + print_name(nest.name);
     std::vector<std::string> arguments, others;
     size_t width = head.size() + 4;
     for (const Buffer& buffer : nest.buffers) {
@@ -163,7 +159,8 @@ private:
 
   static std::string text(const Buffer& buffer)
   {
-    std::string result = fmt::format("{} {}: {}", to_string(buffer.role), buffer.name, cnnc::to_string(buffer.type));
+    std::string result =
+        fmt::format("{} {}: {}", to_string(buffer.role), with_sigil(buffer.name), cnnc::to_string(buffer.type));
     if (!is_planar(buffer.layout))
       result += " as " + cnnc::to_string(buffer.layout);
     if (buffer.offset != 0)
@@ -215,7 +212,7 @@ private:
   std::string name(int buffer) const
   {
     bool valid = buffer >= 0 && static_cast<size_t>(buffer) < nest.buffers.size();
-    return valid ? nest.buffers[static_cast<size_t>(buffer)].name : fmt::format("?{}", buffer);
+    return valid ? with_sigil(nest.buffers[static_cast<size_t>(buffer)].name) : fmt::format("?{}", buffer);
   }
 
   const Nest& nest;

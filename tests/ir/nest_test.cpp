@@ -124,6 +124,14 @@ TEST_CASE("the order in which indices are numbered does not show in the text")
   CHECK(to_string(other) == to_string(nest));
 }
 
+TEST_CASE("names of other characters stand in quotes")
+{
+  std::string text = "nest @\"a b\"(in %\"x-1\\x09\": f32[4], out @y.1: f32[4]) {\n  for h in 0..4 {\n    @y.1[h] = "
+                     "%\"x-1\\x09\"[h]\n  }\n}\n";
+  CHECK(parse(text).buffers[0].name == "%x-1\t");
+  CHECK(to_string(parse(text)) == text);
+}
+
 TEST_CASE("names are made unique")
 {
   Nest nest = parse("nest @k(out %y: f32[4]) { for h in 0..4 { %y[h] = 1 } }");
