@@ -12,6 +12,12 @@
 
 #include "cnn.h"
 
+#include <assert.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { CNN_MAX_RANK = 8, CNN_MAX_THREADS = 1024, CNN_HEADER_BYTES = 64 };
 
 /* Where an operand lies. `index` numbers the caller's inputs and outputs. */
@@ -70,10 +76,10 @@ typedef struct cnn_block_header {
   uint8_t zero[32];
 } cnn_block_header;
 
-_Static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
-_Static_assert(sizeof(cnn_operand) == 16 && sizeof(cnn_step) == 64 && sizeof(cnn_axis) == 48 &&
-                   sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_network) == 448,
-               "the compiler writes these tables: compiler/llvm/emit_model.cpp");
+static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
+static_assert(sizeof(cnn_operand) == 16 && sizeof(cnn_step) == 64 && sizeof(cnn_axis) == 48 &&
+                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_network) == 448,
+              "the compiler writes these tables: compiler/llvm/emit_model.cpp");
 
 /* cpu.c: does this machine have all that `needs` names? */
 int cnn_cpu_has(uint64_t needs);
@@ -116,5 +122,9 @@ int cnn_save_parameters(const void* block, const char* path);
 
 /* errors.c */
 const char* cnn_error(int code);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
