@@ -1,0 +1,31 @@
+#include "compiler/network.h"
+#include "compiler/program/commands.h"
+#include "compiler/program/terminal.h"
+
+#include <fmt/format.h>
+
+namespace cnnc {
+
+int check_command(const Arguments& arguments)
+{
+  Parser parser("cnnc check NETWORK", "Looks for mistakes in a network file; compiles nothing, writes nothing.",
+                {"cnnc check lenet5.yaml"});
+  std::string path;
+  parser.app.add_option("network", path, "a .yaml or .ir file")->required();
+  parser.parse(arguments);
+
+  const Network network = read_network(path);
+  for (const Warning& warning : network.warnings)
+    print(render(warning.where, "warning", warning.text) + "\n");
+  int64_t parameters = 0;
+  for (const int value : values_of(network.forward, ValueKind::parameter))
+    parameters += elements(network.forward.values[static_cast<size_t>(value)].type.shape);
+  print(fmt::format("{}: fine: {} operations, {} parameters{}\n", path, network.forward.ops.size(),
+                    with_commas(parameters),
+                    network.warnings.empty() ? ""
+                                             : fmt::format(", {} warning{}", network.warnings.size(),
+                                                           network.warnings.size() == 1 ? "" : "s")));
+  return 0;
+}
+
+} // namespace cnnc

@@ -1,0 +1,89 @@
+#include "compiler/analysis.h"
+#include "compiler/network.h"
+#include "compiler/program/commands.h"
+#include "compiler/program/terminal.h"
+
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+std::string shape_text(const Shape& shape)
+{
+  std::string text = "[";
+  for (const Dim& dim : shape)
+    if (!dim.batch || dim.size != 1)
+      text += (text.size() > 1 ? "," : "") + to_string(dim);
+  return text + "]";
+}
+
+// What the user called the op: formula ops are those of the file.
+std::string op_name(const Network& network, const Op& op)
+{
+  for (const Layer& layer : network.layers)
+    if (layer.name == op.name)
+      return layer.op;
+  return op.def->name;
+}
+
+void describe_network(const Network& network)
+{
+  const Graph& graph = network.forward;
+  std::string title = network.name;
+  for (const int input : values_of(graph, ValueKind::input)) {
+    const Value& value = graph.values[static_cast<size_t>(input)];
+    title += fmt::format("{} {} {}", title == network.name ? ":" : ",", value.name, shape_text(value.type.shape));
+  }
+  print(title + "\n\n");
+
+  Table table;
+  table.add_column("layer", false, 100);
+  table.add_column("op", false, 20);
+  table.add_column("output", false, 90);
+  table.add_column("parameters", true, 80);
+  table.add_column("multiply-adds", true, 70);
+  table.add_column("receptive field", true, 30);
+  table.add_column("memory", true, 40);
+  OpCost total;
+  const auto add = [](int64_t& sum, int64_t more) {
+    if (__builtin_add_overflow(sum, more, &sum))
+      sum = INT64_MAX;
+  };
+  for (const OpCost& cost : costs_of(graph)) {
+    const Op& op = graph.ops[static_cast<size_t>(cost.op)];
+    table.add_row({op.name, op_name(network, op),
+                   shape_text(graph.values[static_cast<size_t>(op.outputs[0])].type.shape),
+                   with_commas(cost.parameters), with_commas(cost.multiply_adds), field_text(graph, cost),
+                   bytes_text(cost.bytes)});
+    add(total.parameters, cost.parameters);
+    add(total.multiply_adds, cost.multiply_adds);
+    add(total.bytes, cost.bytes);
+  }
+  table.add_rule();
+  table.add_row(
+      {"total", "", "", with_commas(total.parameters), with_commas(total.multiply_adds), "", bytes_text(total.bytes)});
+  print(table.text(terminal_columns()));
+  int64_t parameter_bytes = 0;
+  for (const int parameter : values_of(graph, ValueKind::parameter)) {
+    const TensorType& type = graph.values[static_cast<size_t>(parameter)].type;
+    add(parameter_bytes, elements(type.shape) * bytes_of(type.dtype));
+  }
+  print(fmt::format("\nParameters take {}. Multiply-adds and memory are for one image, before layers are fused.\n",
+                    bytes_text(parameter_bytes)));
+}
+
+} // namespace
+
+int info_command(const Arguments& arguments)
+{
+  Parser parser("cnnc info NETWORK", "What each layer computes, holds and sees.",
+                {"cnnc info lenet5.yaml", "cnnc info lenet5.so        # what a compiled library says of itself"});
+  std::string path;
+  parser.app.add_option("network", path, "a .yaml or .ir file, or a compiled .so")->required();
+  parser.parse(arguments);
+  describe_network(read_network(path));
+  return 0;
+}
+
+} // namespace cnnc

@@ -1,0 +1,77 @@
+#include "compiler/program/interrupt.h"
+
+#include <csignal>
+#include <cstring>
+#include <unistd.h>
+
+namespace cnnc {
+
+namespace {
+
+volatile sig_atomic_t was_interrupted = 0;
+volatile sig_atomic_t polled = 0;
+char crash_message[4096];
+size_t crash_length = 0;
+
+void on_interrupt(int)
+{
+  if (polled && !was_interrupted) {
+    was_interrupted = 1;
+    return;
+  }
+  _exit(130);
+}
+
+void on_crash(int)
+{
+  if (write(STDERR_FILENO, crash_message, crash_length) < 0)
+    _exit(70);
+  _exit(70);
+}
+
+} // namespace
+
+void install_signal_handlers(const std::string& command)
+{
+  const std::string text = "\ncnnc: internal error: it crashed. This reproduces it:\n  " + command + "\n";
+  crash_length = std::min(text.size(), sizeof crash_message);
+  std::memcpy(crash_message, text.data(), crash_length);
+
+  struct sigaction interrupt {};
+  interrupt.sa_handler = on_interrupt;
+  sigaction(SIGINT, &interrupt, nullptr);
+  sigaction(SIGTERM, &interrupt, nullptr);
+
+  // A stack of its own, so that an overflow of the other one can be told.
+  static char stack[1 << 16];
+  stack_t alternative{};
+  alternative.ss_sp = stack;
+  alternative.ss_size = sizeof stack;
+  sigaltstack(&alternative, nullptr);
+  struct sigaction crash {};
+  crash.sa_handler = on_crash;
+  crash.sa_flags = SA_ONSTACK | static_cast<int>(SA_RESETHAND);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    sigaction(signal, &crash, nullptr);
+
+  // `cnnc info net.yaml | head -1` ends quietly, even where the parent ignores the signal.
+  std::signal(SIGPIPE, SIG_DFL);
+}
+
+Interruptible::Interruptible()
+{
+  was_interrupted = 0;
+  polled = 1;
+}
+
+Interruptible::~Interruptible()
+{
+  polled = 0;
+}
+
+bool interrupted()
+{
+  return was_interrupted != 0;
+}
+
+} // namespace cnnc
