@@ -280,7 +280,9 @@ private:
     written.insert(std::string(s.target.name));
     std::set<std::string_view> ranged;
     for (const RangeSyntax& r : s.ranges)
-      if (!ranged.insert(r.name).second)
+      if (r.name == "N")
+        text.fail(r.at, "N is the batch and cannot be an index");
+      else if (!ranged.insert(r.name).second)
         text.fail(r.at, fmt::format("'{}' has two ranges", r.name));
     drafts.push_back(std::move(draft));
   }
