@@ -82,7 +82,7 @@ typedef struct cnn_tensor {
   int32_t rank;
   const int64_t *dims;  /* an extent with the batch is negative: -1 is n, -4 is 4 * n */
   int64_t limit;        /* integer inputs: values must be in [0, limit); 0: any */
-  const char *initial;  /* parameters, states: "zero", "one", "he(25)", "glorot(25,6)" */
+  const char *initial;  /* parameters, states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)" */
   double rate;          /* parameters: times the learning rate; 0: frozen */
   int64_t offset;       /* parameters, states: bytes from the block's start; else 0 */
   int64_t stored;       /* elements it takes there, pads included */

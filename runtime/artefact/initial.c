@@ -2,6 +2,7 @@
  *
  *   zero               0
  *   one                1
+ *   constant(0.05)     that number
  *   he(fan_in)         normal, deviation sqrt(2 / fan_in)                      He et al., arXiv 1502.01852, section 2.2
  *   glorot(in,out)     uniform in +-sqrt(6 / (in + out))                       Glorot, Bengio, AISTATS 2010, (16)
  *
@@ -10,7 +11,6 @@
  * differ in the last bit from machine to machine. */
 #include "network.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static uint64_t key_of(uint64_t seed, const char* name)
@@ -96,21 +96,60 @@ static void store(cnn_dtype dtype, void* to, int64_t i, double value)
   }
 }
 
+/* "-1.5e-3": strtod would ask the locale what a point is. Right to the last bit up to 15 digits and 22 powers of ten.
+ */
+static double number(const char** text)
+{
+  const char* at = *text;
+  const int negative = *at == '-';
+  at += negative;
+  double value = 0;
+  int power = 0, exponent = 0;
+  for (int point = 0; (*at >= '0' && *at <= '9') || (*at == '.' && !point); ++at) {
+    if (*at == '.')
+      point = 1;
+    else {
+      value = value * 10 + (*at - '0');
+      power -= point;
+    }
+  }
+  if (*at == 'e') {
+    const int down = at[1] == '-';
+    for (at += 1 + (at[1] == '-' || at[1] == '+'); *at >= '0' && *at <= '9' && exponent < 1000; ++at)
+      exponent = exponent * 10 + (*at - '0');
+    power += down ? -exponent : exponent;
+  }
+  double scale = 1;
+  for (int i = power < 0 ? -power : power; i > 0; --i)
+    scale *= 10;
+  *text = at;
+  value = power < 0 ? value / scale : value * scale;
+  return negative ? -value : value;
+}
+
 void cnn_fill(const cnn_tensor* tensor, void* block, uint64_t seed)
 {
   enum { CHUNK = 512 };
-  double first = 0, second = 0;
-  const char* kind = tensor->initial;
-  if (strncmp(kind, "he(", 3) == 0)
-    first = (double)strtoll(kind + 3, NULL, 10); /* strtod would ask the locale what a comma is */
-  else if (strncmp(kind, "glorot(", 7) == 0) {
-    char* comma;
-    first = (double)strtoll(kind + 7, &comma, 10);
-    second = (double)strtoll(comma + 1, NULL, 10);
-  } else if (strcmp(kind, "one") != 0)
+  const char* text = tensor->initial;
+  double constant = 0, scale = 0;
+  int is_normal = 0, is_uniform = 0;
+  if (strcmp(text, "one") == 0)
+    constant = 1;
+  else if (strncmp(text, "constant(", 9) == 0) {
+    text += 9;
+    constant = number(&text);
+  } else if (strncmp(text, "he(", 3) == 0) {
+    text += 3;
+    is_normal = 1;
+    scale = __builtin_sqrt(2 / number(&text));
+  } else if (strncmp(text, "glorot(", 7) == 0) {
+    text += 7;
+    is_uniform = 1;
+    const double fan_in = number(&text);
+    ++text;
+    scale = __builtin_sqrt(6 / (fan_in + number(&text)));
+  } else
     return; /* zero: the block is */
-  const int is_he = kind[0] == 'h', is_glorot = kind[0] == 'g';
-  const double scale = is_he ? __builtin_sqrt(2 / first) : __builtin_sqrt(6 / (first + second));
   const uint64_t key = key_of(seed, tensor->name);
   const int64_t elements = cnn_elements_of(tensor);
   double values[CHUNK];
@@ -118,9 +157,9 @@ void cnn_fill(const cnn_tensor* tensor, void* block, uint64_t seed)
     const int64_t count = elements - begin < CHUNK ? elements - begin : CHUNK;
     for (int64_t i = 0; i < count; ++i) {
       const uint64_t at = (uint64_t)(begin + i);
-      const double value = is_he       ? scale * normal(key, at)
-                           : is_glorot ? scale * (2 * ((random_bits(key, at) >> 8) * 0x1p-24) - 1)
-                                       : 1;
+      const double value = is_normal    ? scale * normal(key, at)
+                           : is_uniform ? scale * (2 * ((random_bits(key, at) >> 8) * 0x1p-24) - 1)
+                                        : constant;
       store(tensor->dtype, values, i, value);
     }
     cnn_scatter(tensor, block, begin, count, values);

@@ -101,17 +101,19 @@ int64_t cnn_workspace_bytes(int64_t batch, int threads, cnn_mode mode);
 int cnn_check_parameters(const void* block);
 int cnn_check_state(const void* block);
 void cnn_start_parameters(void* block); /* zeros, then the header */
-int64_t cnn_size_of(cnn_dtype dtype);
-int64_t cnn_elements_of(const cnn_tensor* tensor);
-/* Elements first ... first + count - 1, counted row-major, between their places in a block and a plain array. */
-void cnn_scatter(const cnn_tensor* tensor, void* block, int64_t first, int64_t count, const void* values);
-void cnn_gather(const cnn_tensor* tensor, const void* block, int64_t first, int64_t count, void* values);
 int cnn_init_parameters(void* block, uint64_t seed);
 int cnn_init_state(void* block, uint64_t seed);
 int cnn_set_parameter(void* block, const char* name, const void* values, int64_t count);
 int cnn_get_parameter(const void* block, const char* name, void* values, int64_t count);
 int cnn_set_state(void* block, const char* name, const void* values, int64_t count);
 int cnn_get_state(const void* block, const char* name, void* values, int64_t count);
+
+/* elements.c */
+int64_t cnn_size_of(cnn_dtype dtype);
+int64_t cnn_elements_of(const cnn_tensor* tensor);
+/* Elements first ... first + count - 1, counted row-major, between their places in a block and a plain array. */
+void cnn_scatter(const cnn_tensor* tensor, void* block, int64_t first, int64_t count, const void* values);
+void cnn_gather(const cnn_tensor* tensor, const void* block, int64_t first, int64_t count, void* values);
 
 /* initial.c: one tensor's first values, by its `initial`; the block is all zero there. */
 void cnn_fill(const cnn_tensor* tensor, void* block, uint64_t seed);

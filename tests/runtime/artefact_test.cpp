@@ -486,6 +486,13 @@ TEST_CASE("artefact: first values follow their law, and neither layout nor order
     largest = std::max(largest, std::abs(v));
   CHECK(largest <= 0.2f);
   CHECK(largest > 0.199f);
+  for (const char* text : {"constant(0.05)", "constant(-1.5e-3)", "constant(250)", "constant(1e+06)", "one"}) {
+    const double expected = text[0] == 'o' ? 1 : std::stod(text + 9);
+    plain.initial = text;
+    cnn_fill(&plain, b, 7);
+    cnn_gather(&plain, b, 5, 1, vc.data());
+    CHECK(vc[0] == static_cast<float>(expected));
+  }
 }
 
 TEST_CASE("artefact: values that are known at compile time are the first values")
