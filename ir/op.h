@@ -77,6 +77,8 @@ struct OpDef {
   std::vector<std::string> kept = {};
   // An index remap, x's elements in another shape and the same order: costs nothing.
   bool is_view = false;
+  // Pointwise and never decreasing: it changes places with a maximum.
+  bool is_monotone = false;
   bool training_only = false; // in inference the layer's input passes through (dropout)
   bool is_loss = false;       // may stand in `loss:`; inputs are predictions and labels
   // A loss that contains this op: as the network's last layer it is left out of the training graph ("softmax").

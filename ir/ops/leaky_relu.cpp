@@ -14,6 +14,7 @@ extern const OpDef op_leaky_relu{
                     .doc = "below zero"}}, // at least 0: the sign of y is that of x
     .formula = "y[...] = select(x[...] < 0, slope*x[...], x[...])",
     .gradient = "dx[...] = select(y[...] > 0, dy[...], slope*dy[...])",
+    .is_monotone = true,
 };
 
 } // namespace cnnc

@@ -10,6 +10,7 @@ extern const OpDef op_relu{
     .outputs = {"y"},
     .formula = "y[...] = select(x[...] < 0, 0, x[...])",
     .gradient = "dx[...] = select(y[...] > 0, dy[...], 0)", // from the output: the input need not be kept
+    .is_monotone = true,
 };
 
 } // namespace cnnc

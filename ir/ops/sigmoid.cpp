@@ -10,6 +10,7 @@ extern const OpDef op_sigmoid{
     .outputs = {"y"},
     .formula = "y[...] = 1 / (1 + exp(-x[...]))",
     .gradient = "dx[...] = dy[...] * y[...] * (1 - y[...])",
+    .is_monotone = true,
 };
 
 } // namespace cnnc

@@ -10,6 +10,7 @@ extern const OpDef op_tanh{
     .outputs = {"y"},
     .formula = "y[...] = tanh(x[...])",
     .gradient = "dx[...] = dy[...] * (1 - y[...]*y[...])",
+    .is_monotone = true,
 };
 
 } // namespace cnnc

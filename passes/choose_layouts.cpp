@@ -1,0 +1,344 @@
+// Where each tensor's elements lie: channels in blocks for the lanes, borders of zeros for windows that reach outside,
+// weights in the order in which their kernel walks them.
+//
+//   %c : f32[n,64,56,56]   =>   %c : f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}
+//   @w : f32[64,64,3,3]    =>   @w : f32[64,64,3,3] as {0/16, 1/16, 2, 3, 1%16, 0%16}
+//
+// - A value with channels in 16s is blocked by 16, whatever the vector width. The caller's tensors stay row-major.
+// - A border is as wide as the widest reader wants, where what is read there is multiplied; a caller's tensor is
+// copied.
+// - A parameter follows the kernel that reads it first (in every function of a network that is the forward one). A
+// later
+//   reader that loses more by it than a copy costs gets a copy. Gradients and moments follow their parameter.
+//
+// Needs:  kernels chosen.
+// Leaves: a layout on every value; only copies of parameters and inputs are new ops.
+#include "passes/lower.h"
+#include "passes/stage_loops.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace cnnc {
+
+namespace {
+
+constexpr int64_t block = 16;
+
+bool is_callers(const Graph& graph, int value)
+{
+  return graph.values[value].kind == ValueKind::input ||
+         std::find(graph.outputs.begin(), graph.outputs.end(), value) != graph.outputs.end();
+}
+
+Layout blocked(size_t rank)
+{
+  Layout layout = planar(rank);
+  layout.axes[1].divide = block;
+  layout.axes.push_back({1, 1, block, 0, 0, 0});
+  return layout;
+}
+
+// How far reads of each value reach outside, where a zero there does no harm.
+class Borders {
+public:
+  explicit Borders(Graph& graph) : graph(graph), before(graph.values.size()), after(graph.values.size()) {}
+
+  void run()
+  {
+    for (const Kernel& kernel : graph.kernels) {
+      StagedKernel staged = stages_of(graph, kernel);
+      for (const Stage& stage : staged.stages)
+        for (const Stage::Reduction& reduction : stage.reductions)
+          if (stage.update == Update::sum) {
+            std::vector<Index> indices = stage.box;
+            indices.insert(indices.end(), reduction.indices.begin(), reduction.indices.end());
+            look(*reduction.value, staged, indices);
+          }
+    }
+    for (size_t v = 0; v < before.size(); v++)
+      if (!before[v].empty())
+        set(static_cast<int>(v));
+  }
+
+private:
+  // Through products only: there a zero makes the term vanish.
+  void look(const Expr& e, const StagedKernel& staged, const std::vector<Index>& indices)
+  {
+    if (e.fn == Fn::mul || e.fn == Fn::neg) {
+      for (const ExprPtr& arg : e.args)
+        look(*arg, staged, indices);
+      return;
+    }
+    if (e.fn != Fn::read || staged.tensors[e.tensor].value < 0)
+      return;
+    int value = staged.tensors[e.tensor].value;
+    const Shape& shape = graph.values[value].type.shape;
+    std::vector<int64_t> lo(shape.size()), hi(shape.size());
+    bool outside = false;
+    for (size_t d = 0; d < shape.size(); d++) {
+      if (shape[d].batch)
+        continue;
+      Interval reach = range(e.at[d], [&](int i) {
+        return i < 0 || indices[i].extent.batch ? Interval{0, 0} : Interval{0, indices[i].extent.size - 1};
+      });
+      lo[d] = std::max<int64_t>(0, -reach.lo);
+      hi[d] = std::max<int64_t>(0, reach.hi - (shape[d].size - 1));
+      outside = outside || lo[d] > 0 || hi[d] > 0;
+    }
+    if (!outside)
+      return;
+    before[value].resize(shape.size());
+    after[value].resize(shape.size());
+    for (size_t d = 0; d < shape.size(); d++) {
+      before[value][d] = std::max(before[value][d], lo[d]);
+      after[value][d] = std::max(after[value][d], hi[d]);
+    }
+  }
+
+  void set(int value)
+  {
+    Value& v = graph.values[value];
+    if (v.kind != ValueKind::result && v.kind != ValueKind::input)
+      return;
+    Layout layout = v.layout.value_or(planar(v.type.shape.size()));
+    for (Axis& axis : layout.axes) {
+      int64_t lo = before[value][axis.dim], hi = after[value][axis.dim];
+      if (lo == 0 && hi == 0)
+        continue;
+      // A border wider than the tensor itself costs more than asking at each read.
+      if (axis.divide > 1 || axis.modulo > 0 || lo + hi > 2 * v.type.shape[axis.dim].size + 8)
+        return;
+      axis.before = lo;
+      axis.after = hi;
+    }
+    if (!is_callers(graph, value)) {
+      v.layout = layout;
+      return;
+    }
+    copies.push_back({value, layout});
+  }
+
+  Graph& graph;
+  std::vector<std::vector<int64_t>> before, after;
+
+public:
+  std::vector<std::pair<int, Layout>> copies; // of the caller's tensors, for readers that reach outside
+};
+
+// A copy of `value` in `layout`, in a kernel of its own before `kernel`; the readers in kernels from there on for which
+// `wants` holds read the copy.
+int insert_copy(Graph& graph, int value, const Layout& layout, size_t kernel, const std::function<bool(int op)>& wants)
+{
+  Value copy;
+  copy.name = graph.values[value].name + ".copy";
+  copy.type = graph.values[value].type;
+  copy.layout = layout;
+  copy.location = graph.values[value].location;
+  int number = graph.add_value(copy);
+  Op op;
+  op.def = find_op("copy");
+  op.name = graph.values[number].name;
+  op.inputs = {value};
+  op.outputs = {number};
+  op.location = copy.location;
+  op.kernel = static_cast<int>(kernel);
+  size_t at = graph.kernels[kernel].ops.front();
+  for (Op& o : graph.ops)
+    if (o.kernel >= static_cast<int>(kernel))
+      o.kernel++;
+  graph.ops.insert(graph.ops.begin() + static_cast<std::ptrdiff_t>(at), op);
+  for (Kernel& k : graph.kernels)
+    for (int& o : k.ops)
+      if (o >= static_cast<int>(at))
+        o++;
+  Kernel k;
+  k.name = graph.values[number].name;
+  k.ops = {static_cast<int>(at)};
+  graph.kernels.insert(graph.kernels.begin() + static_cast<std::ptrdiff_t>(kernel), k);
+  for (Value& v : graph.values)
+    if (v.op >= static_cast<int>(at))
+      v.op++;
+  graph.values[number].op = static_cast<int>(at);
+  for (size_t o = at + 1; o < graph.ops.size(); o++)
+    if (wants(static_cast<int>(o)))
+      std::replace(graph.ops[o].inputs.begin(), graph.ops[o].inputs.end(), value, number);
+  return number;
+}
+
+// A parameter's layout for the kernel whose stages are planned here: the lanes innermost, inside of them the index that
+// the reduction writes out.
+std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& shape, const StageSchedule& schedule,
+                                 const Nest& nest)
+{
+  auto dim_of = [&](const std::string& name) {
+    for (size_t d = 0; d < at.size(); d++)
+      if (int index = at[d].bare(); index >= 0 && nest.indices[index].name == name)
+        return static_cast<int>(d);
+    return -1;
+  };
+  int lane = schedule.lanes.empty() ? -1 : dim_of(schedule.lanes);
+  if (lane < 0)
+    return std::nullopt;
+  Layout layout;
+  int inner = -1;
+  for (const StageSchedule::Step& step : schedule.reduce)
+    if (int d = dim_of(step.index); step.size == block && d >= 0 && d != lane && shape[d].size % block == 0)
+      inner = d;
+  layout.axes.push_back({lane, block, 0, 0, 0, 0});
+  if (inner >= 0)
+    layout.axes.push_back({inner, block, 0, 0, 0, 0});
+  for (size_t d = 0; d < shape.size(); d++)
+    if (static_cast<int>(d) != lane && static_cast<int>(d) != inner)
+      layout.axes.push_back({static_cast<int>(d), 1, 0, 0, 0, 0});
+  if (inner >= 0)
+    layout.axes.push_back({inner, 1, block, 0, 0, 0});
+  layout.axes.push_back({lane, 1, block, 0, 0, 0});
+  return layout;
+}
+
+class Parameters {
+public:
+  Parameters(Graph& graph, const Target& target, Remarks& remarks) : graph(graph), target(target), remarks(remarks) {}
+
+  void run()
+  {
+    for (size_t k = 0; k < graph.kernels.size(); k++)
+      k += look(k);
+  }
+
+private:
+  bool is_free(int value) const
+  {
+    const Value& v = graph.values[value];
+    return v.kind == ValueKind::parameter && !v.layout && v.type.shape.size() >= 2;
+  }
+
+  // Returns how many kernels were put before this one.
+  size_t look(size_t k)
+  {
+    Graph scratch = graph;
+    Nest nest = lower_kernel(scratch, static_cast<int>(k));
+    const std::vector<int>& arguments = scratch.kernels[k].arguments;
+    std::vector<bool> free(arguments.size()), all_free(arguments.size());
+    bool any = false, fixed = false;
+    for (size_t a = 0; a < arguments.size(); a++) {
+      bool parameter = graph.values[arguments[a]].kind == ValueKind::parameter &&
+                       graph.values[arguments[a]].type.shape.size() >= 2 && nest.buffers[a].role == BufferRole::in;
+      free[a] = parameter && is_free(arguments[a]);
+      all_free[a] = parameter;
+      any = any || free[a];
+      fixed = fixed || (parameter && !free[a]);
+    }
+    size_t inserted = 0;
+    if (!any && !fixed)
+      return 0;
+    for (StageLoops& stage : find_stages(nest)) {
+      const Store* store = reduction_store(stage);
+      if (!store)
+        continue;
+      Plan ideal = plan_stage(nest, stage, target, all_free);
+      Plan now = plan_stage(nest, stage, target, free);
+      std::vector<std::pair<int, std::vector<Affine>>> reads;
+      for_each(*store->value, [&](const Expr& e) {
+        if (e.fn == Fn::read && e.tensor < static_cast<int>(arguments.size()) && all_free[e.tensor])
+          reads.push_back({e.tensor, e.at});
+      });
+      for (const auto& [argument, at] : reads) {
+        int value = arguments[argument];
+        const Shape& shape = graph.values[value].type.shape;
+        if (free[argument]) {
+          graph.values[value].layout = layout_for(at, shape, now.schedule, nest).value_or(planar(shape.size()));
+          continue;
+        }
+        double copy = 1.5 * static_cast<double>(elements(shape)) * (1 + 1.0 / 32);
+        std::optional<Layout> wanted = layout_for(at, shape, ideal.schedule, nest);
+        if (!wanted || *wanted == *graph.values[value].layout || ideal.cycles + copy > 0.95 * now.cycles)
+          continue;
+        int name = graph.kernels[k + inserted].ops.front();
+        std::vector<int> ops = graph.kernels[k + inserted].ops;
+        remarks.add(graph.ops[name].location,
+                    fmt::format("{} reads a copy of {} as {}: its lanes lie along another dimension",
+                                graph.ops[name].name, graph.values[value].name, to_string(*wanted)));
+        insert_copy(graph, value, *wanted, k + inserted,
+                    [&](int op) { return graph.ops[op].kernel == static_cast<int>(k + inserted) + 1; });
+        inserted++;
+      }
+    }
+    return inserted;
+  }
+
+  static const Store* reduction_store(const StageLoops& stage)
+  {
+    for (const Node& node : *stage.point)
+      if (std::holds_alternative<Loop>(node.is))
+        return reduction_of(node).store;
+    return nullptr;
+  }
+
+  Graph& graph;
+  const Target& target;
+  Remarks& remarks;
+};
+
+// What an optimizer reads and writes beside a parameter lies as the parameter does.
+void follow_parameters(Graph& graph)
+{
+  for (const Op& op : graph.ops) {
+    if (!op.def->is_optimizer)
+      continue;
+    const Value& parameter = graph.values[op.inputs[0]];
+    if (!parameter.layout)
+      continue;
+    auto follow = [&](int value) {
+      if (value >= 0 && graph.values[value].type.shape == parameter.type.shape && !is_callers(graph, value))
+        graph.values[value].layout = parameter.layout;
+    };
+    for (int value : op.inputs)
+      follow(value);
+    for (int value : op.outputs)
+      follow(value);
+  }
+  // A gradient that is an output goes to a block of the parameters' form.
+  for (int output : graph.outputs) {
+    Value& gradient = graph.values[output];
+    constexpr std::string_view suffix = ".gradient";
+    if (!gradient.name.ends_with(suffix))
+      continue;
+    int of = graph.find(std::string_view(gradient.name).substr(0, gradient.name.size() - suffix.size()));
+    if (of >= 0 && graph.values[of].kind == ValueKind::parameter)
+      gradient.layout = graph.values[of].layout;
+  }
+}
+
+} // namespace
+
+void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
+{
+  for (size_t v = 0; v < graph.values.size(); v++) {
+    Value& value = graph.values[v];
+    const Shape& shape = value.type.shape;
+    if (value.kind == ValueKind::result && shape.size() >= 3 && shape[0].batch && !shape[1].batch &&
+        shape[1].size % block == 0 && shape[1].size > 0 && !is_callers(graph, static_cast<int>(v)))
+      value.layout = blocked(shape.size());
+  }
+  Borders borders(graph);
+  borders.run();
+  for (const auto& [value, layout] : borders.copies) {
+    size_t first = graph.kernels.size();
+    for (const Op& op : graph.ops)
+      if (op.kernel >= 0 && std::find(op.inputs.begin(), op.inputs.end(), value) != op.inputs.end())
+        first = std::min(first, static_cast<size_t>(op.kernel));
+    // An output of the net is made before; its copy stands before its first reader too.
+    if (first < graph.kernels.size())
+      insert_copy(graph, value, layout, first, [](int) { return true; });
+  }
+  Parameters(graph, target, remarks).run();
+  follow_parameters(graph);
+  for (Value& value : graph.values)
+    if (!value.layout)
+      value.layout = planar(value.type.shape.size());
+}
+
+} // namespace cnnc
