@@ -1,0 +1,27 @@
+// What a network says about labelled pictures.
+#pragma once
+
+#include "runtime/dataset.h"
+#include "runtime/model.h"
+
+#include <atomic>
+
+namespace cnnc {
+
+struct Evaluation {
+  std::vector<int32_t> predictions; // for each image the class with the highest output (the first of equals)
+  int64_t correct = 0;
+  bool interrupted = false; // then predictions are fewer
+
+  double accuracy() const
+  {
+    return predictions.empty() ? 0 : static_cast<double>(correct) / static_cast<double>(predictions.size());
+  }
+};
+
+// Runs `forward` over the first `limit` images (0: all), the last batch as small as is left. Throws Error where images,
+// labels and network do not fit.
+Evaluation evaluate(const cnn_model&, const void* parameters, const Examples&, const Scaling&, const ModelThreads&,
+                    int64_t batch, int64_t limit = 0, const std::atomic<bool>* interrupt = nullptr);
+
+} // namespace cnnc
