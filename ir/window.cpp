@@ -13,7 +13,7 @@ struct Side {
 
   std::string span() const // rows from the first tap to the last
   {
-    return dilation.empty() ? kernel + " - 1" : fmt::format("{}*({} - 1)", dilation, kernel);
+    return dilation.empty() ? fmt::format("({} - 1)", kernel) : fmt::format("{}*({} - 1)", dilation, kernel);
   }
   std::string padded() const { return fmt::format("{} + {} + {}", extent, before, after); }
   std::string steps() const { return fmt::format("({} - {} - 1)", padded(), span()); }
