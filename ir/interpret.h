@@ -9,9 +9,10 @@
 namespace cnnc {
 
 // One op: `inputs` in the order of the formula's inputs. Returns the outputs, and locals where asked for. The tensors'
-// dims fix n. With `doubles`, results keep double precision (dtype f64), else they are rounded to the declared types
-// after every statement.
-std::vector<Tensor> interpret(const Formula&, const std::vector<const Tensor*>& inputs, bool doubles = false);
+// dims fix n; `batch` stands for it where none of them does. With `doubles`, results keep double precision (dtype f64),
+// else they are rounded to the declared types after every statement.
+std::vector<Tensor> interpret(const Formula&, const std::vector<const Tensor*>& inputs, bool doubles = false,
+                              int64_t batch = 1);
 
 // A whole graph. `values` has inputs, and parameters and states by name; returns every value by name. After the call,
 // updates have been applied to the copies returned under the targets' names.

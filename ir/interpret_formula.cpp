@@ -411,8 +411,8 @@ private:
   }
 };
 
-// The batch, from the inputs' dims.
-int64_t find_batch(const Formula& formula, const std::vector<const Tensor*>& inputs)
+// The batch, from the inputs' dims, else `batch`.
+int64_t find_batch(const Formula& formula, const std::vector<const Tensor*>& inputs, int64_t batch)
 {
   std::optional<int64_t> n;
   size_t next = 0;
@@ -438,14 +438,15 @@ int64_t find_batch(const Formula& formula, const std::vector<const Tensor*>& inp
   }
   if (next != inputs.size())
     throw Error({}, fmt::format("{} inputs are wanted, found {}", next, inputs.size()));
-  return n.value_or(1);
+  return n.value_or(batch);
 }
 
 } // namespace
 
-std::vector<Tensor> interpret(const Formula& formula, const std::vector<const Tensor*>& inputs, bool doubles)
+std::vector<Tensor> interpret(const Formula& formula, const std::vector<const Tensor*>& inputs, bool doubles,
+                              int64_t batch)
 {
-  int64_t n = find_batch(formula, inputs);
+  int64_t n = find_batch(formula, inputs, batch);
   std::vector<Numbers> tensors;
   std::vector<std::vector<int64_t>> dims;
   for (const FormulaTensor& t : formula.tensors) {

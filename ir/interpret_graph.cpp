@@ -45,7 +45,7 @@ NamedTensors interpret(const Graph& graph, const NamedTensors& values, int64_t b
     std::vector<const Tensor*> inputs;
     for (int number : formula.input_numbers)
       inputs.push_back(&tensors[static_cast<size_t>(op.inputs[static_cast<size_t>(number)])]);
-    std::vector<Tensor> outputs = interpret(formula, inputs, doubles);
+    std::vector<Tensor> outputs = interpret(formula, inputs, doubles, batch);
     for (size_t k = 0; k < op.outputs.size(); ++k)
       tensors[static_cast<size_t>(op.outputs[k])] = std::move(outputs[k]);
   }
