@@ -16,36 +16,51 @@ namespace cnnc {
 
 namespace {
 
-Numbers numbers_of(const Tensor& tensor)
+Numbers zeros(DType type, size_t size)
 {
   Numbers result;
-  result.type = tensor.dtype;
-  auto size = static_cast<size_t>(tensor.size());
-  if (is_float(tensor.dtype)) {
+  result.type = type;
+  if (is_float(type))
     result.reals.resize(size);
-    for (size_t i = 0; i < size; ++i)
-      result.reals[i] = tensor.get(static_cast<int64_t>(i));
-    return result;
-  }
-  result.integers.resize(size);
-  if (tensor.dtype == DType::i64)
+  else
+    result.integers.resize(size);
+  return result;
+}
+
+Numbers numbers_of(const Tensor& tensor)
+{
+  auto size = static_cast<size_t>(tensor.size());
+  Numbers result = zeros(tensor.dtype, size);
+  // The large ones first; `get` asks for the type at each element.
+  if (tensor.dtype == DType::f32)
+    std::copy_n(tensor.data<float>(), size, result.reals.begin());
+  else if (tensor.dtype == DType::f64)
+    std::copy_n(tensor.data<double>(), size, result.reals.begin());
+  else if (tensor.dtype == DType::i64)
     std::copy_n(tensor.data<int64_t>(), size, result.integers.begin());
   else
     for (size_t i = 0; i < size; ++i)
-      result.integers[i] = static_cast<int64_t>(tensor.get(static_cast<int64_t>(i)));
+      if (is_float(tensor.dtype))
+        result.reals[i] = tensor.get(static_cast<int64_t>(i));
+      else
+        result.integers[i] = static_cast<int64_t>(tensor.get(static_cast<int64_t>(i)));
   return result;
 }
 
 Tensor tensor_of(const Numbers& numbers, std::vector<int64_t> dims, bool doubles)
 {
   Tensor result(doubles && is_float(numbers.type) ? DType::f64 : numbers.type, std::move(dims));
-  for (size_t i = 0; i < numbers.reals.size(); ++i)
-    result.set(static_cast<int64_t>(i), numbers.reals[i]);
-  if (numbers.type == DType::i64)
+  if (result.dtype == DType::f32)
+    std::transform(numbers.reals.begin(), numbers.reals.end(), result.data<float>(),
+                   [](double value) { return static_cast<float>(value); });
+  else if (result.dtype == DType::f64)
+    std::copy(numbers.reals.begin(), numbers.reals.end(), result.data<double>());
+  else if (result.dtype == DType::i64)
     std::copy(numbers.integers.begin(), numbers.integers.end(), result.data<int64_t>());
   else
-    for (size_t i = 0; i < numbers.integers.size(); ++i)
-      result.set(static_cast<int64_t>(i), static_cast<double>(numbers.integers[i]));
+    for (int64_t i = 0, size = result.size(); i < size; ++i)
+      result.set(i, is_float(result.dtype) ? numbers.reals[static_cast<size_t>(i)]
+                                           : static_cast<double>(numbers.integers[static_cast<size_t>(i)]));
   return result;
 }
 
@@ -454,7 +469,10 @@ std::vector<Tensor> interpret(const Formula& formula, const std::vector<const Te
     if (t.role == Role::input) {
       tensors.push_back(numbers_of(*inputs[tensors.size()]));
     } else {
-      tensors.push_back(numbers_of(Tensor(t.type.dtype, dims.back())));
+      Shape shape; // of this batch
+      for (int64_t d : dims.back())
+        shape.push_back({d, false});
+      tensors.push_back(zeros(t.type.dtype, static_cast<size_t>(elements(shape))));
     }
     tensors.back().type = t.type.dtype; // an input may come in doubles
   }
