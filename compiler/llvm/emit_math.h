@@ -1,0 +1,14 @@
+// exp, log, tanh, erf, pow on one f32 or a vector of them, as polynomials of at most 2 ulp; on f64 as calls of libm.
+// NaN, infinities, overflow and underflow (subnormals too) as IEEE 754 and C's Annex F say.
+#pragma once
+
+#include "ir/expr.h"
+
+#include <llvm/IR/IRBuilder.h>
+
+namespace cnnc {
+
+// `second` is only for pow. `fma`: the target has it.
+llvm::Value* emit_math(Fn fn, llvm::IRBuilder<>& b, llvm::Value* a, llvm::Value* second, bool fma);
+
+} // namespace cnnc

@@ -1,0 +1,94 @@
+// -march to numbers. A host is asked for its features and not only for its name: a virtual machine can mask some, and
+// the system may not save the wide registers.
+#include "compiler/machine.h"
+
+#include "compiler/llvm/target_machine.h"
+#include "ir/location.h"
+
+#include <llvm/ADT/StringMap.h>
+#include <llvm/MC/MCSubtargetInfo.h>
+#include <llvm/Target/TargetMachine.h>
+#include <llvm/TargetParser/Host.h>
+
+#include <algorithm>
+#include <unistd.h>
+
+namespace cnnc {
+
+namespace {
+
+std::unique_ptr<llvm::TargetMachine> any_machine()
+{
+  Target target;
+  target.cpu = "x86-64";
+  return make_target_machine(target);
+}
+
+// The numbers that follow from cpu and features.
+void set_numbers(Target& target)
+{
+  std::unique_ptr<llvm::TargetMachine> machine = make_target_machine(target);
+  const llvm::MCSubtargetInfo* info = machine->getMCSubtargetInfo();
+  auto has = [&](const char* features) { return info->checkFeatures(features); };
+  bool avx512 = has("+avx512f,+avx512vl,+avx512bw,+avx512dq");
+  target.vector_bytes = avx512 ? 64 : has("+avx") ? 32 : 16;
+  target.vector_registers = avx512 ? 32 : 16;
+  target.fma = has("+fma");
+  target.masks = avx512;
+}
+
+} // namespace
+
+Target host_target()
+{
+  Target target;
+  target.march = "native";
+  target.cpu = llvm::sys::getHostCPUName().str();
+  std::vector<std::string> features;
+  for (const auto& feature : llvm::sys::getHostCPUFeatures())
+    features.push_back((feature.second ? "+" : "-") + feature.first().str());
+  std::sort(features.begin(), features.end()); // the map has no order, and the text goes into the artefact
+  for (const std::string& feature : features)
+    target.features += (target.features.empty() ? "" : ",") + feature;
+  set_numbers(target);
+  if (long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE); bytes > 0)
+    target.l1_bytes = bytes;
+  if (long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0)
+    target.l2_bytes = bytes;
+  return target;
+}
+
+std::vector<std::string> march_names()
+{
+  std::vector<std::string> names{"native"};
+  for (const llvm::SubtargetSubTypeKV& cpu : any_machine()->getMCSubtargetInfo()->getAllProcessorDescriptions())
+    names.push_back(cpu.Key);
+  return names;
+}
+
+Target make_target(const std::string& march)
+{
+  if (march == "native")
+    return host_target();
+  std::vector<std::string> names = march_names();
+  // 32-bit processors are in LLVM's list too.
+  auto refuse = [&](const std::string& what) {
+    std::string near = nearest(march, names);
+    throw Error(
+        {},
+        what + (near.empty() || near == march ? "" : ", did you mean '" + near + "'?") +
+            " Known are native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 and LLVM's names of processors, such as "
+            "skylake-avx512 or znver4.",
+        {}, 2);
+  };
+  if (std::find(names.begin(), names.end(), march) == names.end())
+    refuse("unknown -march '" + march + "'");
+  Target target;
+  target.march = target.cpu = march;
+  if (!make_target_machine(target)->getMCSubtargetInfo()->checkFeatures("+64bit"))
+    refuse("-march '" + march + "' has no 64-bit mode");
+  set_numbers(target);
+  return target;
+}
+
+} // namespace cnnc

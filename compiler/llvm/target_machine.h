@@ -1,0 +1,25 @@
+// The TargetMachine and what it writes. For compiler/llvm/ alone; compiler/machine.h is for everybody.
+#pragma once
+
+#include "passes/target.h"
+
+#include <memory>
+#include <string>
+
+namespace llvm {
+class Module;
+class TargetMachine;
+} // namespace llvm
+
+namespace cnnc {
+
+// Position-independent code, -O2 of the code generator. Throws InternalError.
+std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target);
+// Triple and data layout; before the first function is made.
+void set_target(llvm::Module& module, const llvm::TargetMachine& machine);
+
+std::string emit_ir(const llvm::Module& module);
+std::string emit_assembly(llvm::Module& module, llvm::TargetMachine& machine);
+std::string emit_object(llvm::Module& module, llvm::TargetMachine& machine); // ELF, relocatable
+
+} // namespace cnnc

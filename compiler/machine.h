@@ -1,0 +1,17 @@
+// Which machine code is made for: names as -march has them, to the plain numbers that passes see.
+#pragma once
+
+#include "passes/target.h"
+
+#include <string>
+#include <vector>
+
+namespace cnnc {
+
+Target host_target();
+// "native" (what the processor has and the system allows), "x86-64", "x86-64-v2" ... "-v4", or a processor's name as
+// LLVM knows it. Throws Error (exit code 2) for any other, with the nearest known name.
+Target make_target(const std::string& march);
+std::vector<std::string> march_names();
+
+} // namespace cnnc
