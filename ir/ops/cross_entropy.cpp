@@ -20,6 +20,7 @@ extern const OpDef op_cross_entropy{
                 "z[n] += exp(x[n,c] - m[n])\n"
                 "dx[n,c] = (exp(x[n,c] - m[n]) / z[n] - select(c == label[n], 1, 0)) / N * dloss[]",
     .is_loss = true,
+    .absorbs = "softmax",
 };
 
 } // namespace cnnc
