@@ -118,7 +118,7 @@ private:
   void body(const std::vector<Node>& nodes, Inside inside)
   {
     for (const Node& node : nodes)
-      std::visit([&](const auto& is) { check(is, node, inside, nodes.size() == 1); }, node.is);
+      std::visit([&](const auto& is) { check(is, node, inside, nodes.size() == 1 || &nodes == &nest.body); }, node.is);
   }
 
   // --- loops

@@ -173,7 +173,8 @@ void fold_views(Graph& graph, const Target&, Remarks& remarks)
     if (!view)
       continue;
     int viewed = graph.ops[i].outputs[0], operand = graph.ops[i].inputs[0];
-    for (int user : users_of(graph)[viewed]) {
+    std::vector<int> users = users_of(graph)[viewed];
+    for (int user : users) {
       const Op& reader = graph.ops[user];
       if (!reader.def->is_view && fold_into(graph, user, viewed, *view, operand))
         remarks.add(reader.location, fmt::format("{} reads through {}", reader.name, graph.ops[i].name));

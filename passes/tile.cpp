@@ -450,7 +450,9 @@ private:
   {
     Node node{std::move(s)};
     for (size_t i = loops.size(); i-- > 0;) {
-      Loop loop{loops[i].index, {0}, {loops[i].count}, 1, LoopKind::serial, {}};
+      // Partial sums have a meaning only as lanes; the others wait for vectorize.
+      LoopKind kind = loops[i].index == reduce_lane ? LoopKind::lanes : LoopKind::serial;
+      Loop loop{loops[i].index, {0}, {loops[i].count}, 1, kind, {}};
       loop.body.push_back(std::move(node));
       node = Node{std::move(loop)};
     }
