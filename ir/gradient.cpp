@@ -299,7 +299,7 @@ private:
         statements.push_back(std::move(*s));
     std::move(result.statements.begin(), result.statements.end(), std::back_inserter(statements));
     result.statements = std::move(statements);
-    inline_copies(result);
+    inline_locals(result);
     return prune(std::move(result), origin, [&](int t) {
       for (size_t i = 0; i < adjoint.size(); i++)
         if (adjoint[i] == t && forward.tensors[i].role == Role::input)

@@ -205,44 +205,51 @@ std::vector<int> remove_dead(Formula& formula)
   return old;
 }
 
-void inline_copies(Formula& formula)
+void inline_locals(Formula& formula)
 {
   for (size_t i = 0; i < formula.statements.size();) {
-    const Statement copy = formula.statements[i];
-    const FormulaTensor& local = formula.tensors[copy.target];
-    bool is_copy = local.role == Role::local && copy.update == Update::assign &&
-                   (copy.value->fn == Fn::read || copy.value->fn == Fn::constant) &&
-                   std::all_of(copy.at.begin(), copy.at.end(), [](const Affine& a) { return a.bare() >= 0; }) &&
-                   is_complete(copy, local.type.shape);
-    if (copy.value->fn == Fn::read)
-      is_copy = is_copy && always_inside(copy.value->at, formula.tensors[copy.value->tensor].type.shape, copy.indices);
+    const Statement from = formula.statements[i];
+    const FormulaTensor& local = formula.tensors[from.target];
+    bool is_cheap = local.role == Role::local && from.update == Update::assign && is_complete(from, local.type.shape);
+    for (size_t d = 0; d < from.at.size(); d++)
+      is_cheap = is_cheap && (from.at[d].bare() >= 0 || from.at[d].is_constant());
+    int read_count = 0, functions = 0;
+    for_each(*from.value, [&](const Expr& e) {
+      read_count += e.fn == Fn::read;
+      functions += !e.args.empty();
+      // A skipped term would leave the local as it was.
+      is_cheap =
+          is_cheap && (e.fn != Fn::read || always_inside(e.at, formula.tensors[e.tensor].type.shape, from.indices));
+    });
+    is_cheap = is_cheap && read_count <= 1 && functions <= 1;
     for (size_t j = 0; j < formula.statements.size(); j++) {
       const Statement& other = formula.statements[j];
-      is_copy = is_copy && (j == i || other.target != copy.target);
+      is_cheap = is_cheap && (j == i || other.target != from.target);
       // A read of the local that is skipped must remain one.
       for_each(*other.value, [&](const Expr& e) {
-        if (e.fn == Fn::read && e.tensor == copy.target)
-          is_copy = is_copy && always_inside(e.at, local.type.shape, other.indices);
+        if (e.fn == Fn::read && e.tensor == from.target)
+          is_cheap = is_cheap && always_inside(e.at, local.type.shape, other.indices);
       });
     }
-    if (!is_copy) {
+    if (!is_cheap) {
       i++;
       continue;
     }
     for (Statement& reader : formula.statements)
       reader.value = transform(reader.value, [&](const ExprPtr& e) {
-        if (e->fn != Fn::read || e->tensor != copy.target || copy.value->fn == Fn::constant)
-          return e->fn == Fn::read && e->tensor == copy.target ? copy.value : e;
-        std::vector<Affine> at;
-        for (const Affine& a : copy.value->at) {
-          Affine through = a.constant;
+        if (e->fn != Fn::read || e->tensor != from.target)
+          return e;
+        return map_affine(from.value, [&](const Affine& a) {
+          Affine result = a.constant;
           for (const Affine::Term& term : a.terms)
-            for (size_t d = 0; d < copy.at.size(); d++)
-              if (copy.at[d].bare() == term.index)
-                through += e->at[d] * term.factor;
-          at.push_back(std::move(through));
-        }
-        return read(copy.value->tensor, e->type, std::move(at));
+            if (term.index == batch_index)
+              result += Affine::of(batch_index, term.factor);
+            else
+              for (size_t d = 0; d < from.at.size(); d++)
+                if (from.at[d].bare() == term.index)
+                  result += e->at[d] * term.factor;
+          return result;
+        });
       });
     formula.statements.erase(formula.statements.begin() + static_cast<int64_t>(i));
   }

@@ -33,8 +33,8 @@ void order_indices(Statement&);
 // outputs, then locals. Returns the old number of each remaining tensor.
 std::vector<int> remove_dead(Formula&);
 
-// A local that is assigned once and is a read or a constant, is read through:  t[i] = x[2*i];  y[i] += t[i + 1]
-// =>  y[i] += x[2*i + 2]
-void inline_copies(Formula&);
+// A local that is assigned once, to a term of at most one read and one function, is computed where it is read:
+//   t[i] = x[2*i] / 9;  y[i] += t[i + 1]   =>   y[i] += x[2*i + 2] / 9
+void inline_locals(Formula&);
 
 } // namespace cnnc

@@ -134,13 +134,20 @@ private:
     const OpDef* add = find_op("add");
     if (!add)
       throw InternalError("no op `add` to sum gradients with");
-    for (int term : terms)
-      rename(term, graph.values[term].name + ".part");
-    std::string name = graph.values[value].name + ".gradient";
-    int op = add_op(*add, name, terms, {}, graph.values[value].location);
-    rename(graph.ops[op].outputs[0], name);
-    adjoints[value] = {graph.ops[op].outputs[0]};
-    return adjoints[value][0];
+    const std::string name = graph.values[value].name + ".gradient";
+    const Location where = graph.values[value].location;
+    int sum = terms[0];
+    for (size_t i = 1; i < terms.size(); i++) {
+      int op = add_op(*add, name, {sum, terms[i]}, {}, where);
+      sum = graph.ops[op].outputs[0];
+    }
+    // The sum takes the name that its first term had.
+    for (int other = 0; other < static_cast<int>(graph.values.size()); other++)
+      if (graph.values[other].name == name)
+        rename(other, name + ".part");
+    rename(sum, name);
+    adjoints[value] = {sum};
+    return sum;
   }
 
   void reverse(int number)
@@ -172,7 +179,12 @@ private:
   void add_gradient(int number, Gradient gradient, const std::vector<int>& incoming)
   {
     fold_one(gradient, incoming);
+    const int alias = copied_adjoint(gradient, incoming);
     const int input = gradient.wanted[0], value = graph.ops[number].inputs[input];
+    if (alias >= 0 && !is_named(value)) {
+      adjoints[value].push_back(alias);
+      return;
+    }
     std::string operand_name = name_of_input(number, input);
     add_batch(gradient, operand_name, graph.values[value].type);
     std::vector<int> operands;
@@ -193,6 +205,26 @@ private:
     adjoints[value].push_back(result);
     remarks.add(op.location, fmt::format("{} is the gradient of {} through {}: {}", graph.values[result].name,
                                          graph.values[value].name, title(op), to_string(gradient.formula)));
+  }
+
+  bool is_named(int value) const
+  {
+    return std::find(training.gradients.begin(), training.gradients.end(), graph.values[value].name) !=
+           training.gradients.end();
+  }
+
+  // The adjoint that the gradient hands on as it is, as a sum does; else -1.
+  static int copied_adjoint(const Gradient& gradient, const std::vector<int>& incoming)
+  {
+    const Formula& formula = gradient.formula;
+    if (formula.statements.size() != 1 || gradient.operands.size() != 1 ||
+        gradient.operands[0].from != Gradient::From::adjoint)
+      return -1;
+    const Statement& s = formula.statements[0];
+    bool is_copy = s.update == Update::assign && s.value->fn == Fn::read && s.value->at == s.at &&
+                   formula.tensors[s.target].type == formula.tensors[s.value->tensor].type &&
+                   is_complete(s, formula.tensors[s.target].type.shape);
+    return is_copy ? incoming[gradient.operands[0].number] : -1;
   }
 
   std::string name_of_input(int number, int input) const
