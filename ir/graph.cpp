@@ -239,6 +239,7 @@ void compact(Graph& graph)
       renumbered = static_cast<int>(kernels.size());
       kernels.push_back(std::move(graph.kernels[static_cast<size_t>(kernel)]));
       kernels.back().ops.clear();
+      std::for_each(kernels.back().arguments.begin(), kernels.back().arguments.end(), renumber);
     }
     kernel = renumbered;
     kernels[static_cast<size_t>(kernel)].ops.push_back(static_cast<int>(o));

@@ -72,11 +72,11 @@ struct Op {
 };
 
 struct Kernel {
-  std::string name;
-  std::vector<int> ops;       // in order; the last one's outputs and those that others read are stored
-  Attributes schedule;        // decisions of the scheduler, or the user's; see docs/schedules.md
-  int nest = -1;              // in Program::nests, once lowered: "kernel k0 -> @conv2d_relu_1f3a(%x, @w, %y) {"
-  std::vector<int> arguments; // once lowered: the values that the nest's arguments stand for, in their order
+  std::string name = {};
+  std::vector<int> ops = {};       // in order; the last one's outputs and those that others read are stored
+  Attributes schedule = {};        // decisions of the scheduler, or the user's; see docs/schedules.md
+  int nest = -1;                   // in Program::nests, once lowered: "kernel k0 -> @conv2d_relu_1f3a(%x, @w, %y) {"
+  std::vector<int> arguments = {}; // once lowered: the values that the nest's arguments stand for, in their order
 };
 
 // "update @w = %w.new": at the end of the call the value takes the parameter's (or state's) place.
@@ -91,8 +91,8 @@ struct StateUpdate {
 struct Training {
   int loss = -1;
   const OpDef* optimizer = nullptr;
-  Attributes attributes; // the optimizer's
-  std::vector<std::string> gradients;
+  Attributes attributes = {}; // the optimizer's
+  std::vector<std::string> gradients = {};
 };
 
 struct Graph {

@@ -26,6 +26,8 @@ struct Parser {
   std::unordered_map<std::string, int> values; // by name; those that were declared in the text
   std::unordered_map<std::string, std::shared_ptr<const Source>> sources;
   int kernel = -1; // the open one
+  std::vector<std::pair<size_t, std::string>>
+      pending; // its arguments, places and names: its own results are not known yet
 
   // --- characters ---
 
@@ -391,7 +393,12 @@ struct Parser {
     if (sigil != '%' && sigil != '@')
       fail_wanted("a value (%name or @name)");
     ++at;
-    std::string called = name();
+    return resolve(start, name());
+  }
+
+  // The value of this name; its sigil stands at `start`.
+  int resolve(size_t start, const std::string& called)
+  {
     auto found = values.find(called);
     if (found == values.end()) {
       std::vector<std::string> names;
@@ -404,7 +411,7 @@ struct Parser {
     }
     ValueKind kind = graph.values[static_cast<size_t>(found->second)].kind;
     char right = kind == ValueKind::input || kind == ValueKind::result ? '%' : '@';
-    if (sigil != right)
+    if (text[start] != right)
       fail(start, fmt::format("'{}' is written with {}", called, right));
     return found->second;
   }
@@ -575,6 +582,18 @@ struct Parser {
       added.nest = nest_number(nest);
       if (added.nest < 0)
         fail(nest_at, fmt::format("there is no nest '{}'", nest));
+      pending.clear();
+      want("(");
+      if (!take(")")) {
+        do {
+          size_t name_at = at;
+          if (!is_value())
+            fail_wanted("a value (%name or @name)");
+          ++at;
+          pending.emplace_back(name_at, name());
+        } while (take(","));
+        want(")");
+      }
     }
     if (take_word("schedule"))
       added.schedule = attributes();
@@ -585,6 +604,10 @@ struct Parser {
       fail(start, "a kernel without an op");
     while (!take("}"))
       op();
+    Kernel& open = graph.kernels[static_cast<size_t>(kernel)];
+    if (open.nest >= 0)
+      for (const auto& [name_at, called] : pending)
+        open.arguments.push_back(resolve(name_at, called));
     kernel = -1;
   }
 
@@ -713,7 +736,7 @@ struct Parser {
 Graph read_graph(const std::shared_ptr<const Source>& source, size_t begin, size_t end,
                  const std::function<int(std::string_view)>& nest_number)
 {
-  Parser parser{source, std::string_view(source->text).substr(0, end), begin, nest_number, {}, {}, {}, -1};
+  Parser parser{source, std::string_view(source->text).substr(0, end), begin, nest_number, {}, {}, {}, -1, {}};
   return parser.net();
 }
 

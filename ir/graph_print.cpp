@@ -155,7 +155,7 @@ struct Printer {
           const Kernel& kernel = graph.kernels.at(static_cast<size_t>(open));
           text += "  kernel " + print_name(kernel.name);
           if (kernel.nest >= 0)
-            text += " -> @" + print_name(nest_name(kernel.nest));
+            text += " -> @" + print_name(nest_name(kernel.nest)) + "(" + names(kernel.arguments) + ")";
           if (!kernel.schedule.empty())
             text += " schedule" + attributes(kernel.schedule);
           text += " {\n";

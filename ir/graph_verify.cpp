@@ -5,7 +5,9 @@
 // - each result is the output of exactly one op, which says so too;
 // - operands are inputs, parameters, states, constants or results of earlier ops;
 // - attributes are complete and within their bounds, result types as the formulas say;
-// - a kernel's ops stand together, kernels in their order, and both sides agree on who is whose;
+// - a kernel's ops stand together, kernels in their order, and both sides agree on who is whose; what its nest is
+// called
+//   with is read or made by one of them;
 // - outputs and updates exist, updates have equal types and each target once, losses are scalars.
 #include "ir/graph.h"
 
@@ -129,6 +131,8 @@ struct Verifier {
     for (size_t k = 0; k < graph.kernels.size(); ++k) {
       if (ops[k].empty() || ops[k] != graph.kernels[k].ops)
         fail(fmt::format("kernel '{}' and its ops disagree", graph.kernels[k].name));
+      for (int argument : graph.kernels[k].arguments)
+        value(argument);
       if (!names.insert(graph.kernels[k].name).second)
         fail(fmt::format("two kernels are named '{}'", graph.kernels[k].name));
     }
