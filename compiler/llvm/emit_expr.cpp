@@ -208,10 +208,11 @@ llvm::Value* Emitter::reduce_lanes(const Expr& e)
   llvm::Value* v = as_lanes(value(*e.args.at(0)));
   DType type = e.args[0]->type;
   bool floats = is_float(type), sum = e.fn == Fn::lane_sum;
-  if (lanes.count < lanes.width) {
+  if (!lanes.all()) {
     llvm::Value* identity = llvm::Constant::getNullValue(v->getType());
-    if (!sum) // any lane that takes part
-      identity = as_lanes(b.CreateExtractElement(v, uint64_t{0}));
+    auto taking_part = std::find(lanes.active.begin(), lanes.active.end(), true) - lanes.active.begin();
+    if (!sum)
+      identity = as_lanes(b.CreateExtractElement(v, static_cast<uint64_t>(taking_part)));
     v = b.CreateSelect(mask_value(lane_mask()), v, identity);
   }
   for (int half = lanes.width / 2; half >= 1; half /= 2) {

@@ -308,7 +308,9 @@ void Emitter::lanes_loop(const Loop& loop)
     int width = 2;
     while (width < count)
       width *= 2;
-    lanes = {loop.index, fact.range.lo, loop.step, static_cast<int>(count), width};
+    lanes = {loop.index, fact.range.lo, loop.step, static_cast<int>(count), width, {}};
+    lanes.active.assign(static_cast<size_t>(width), false);
+    std::fill_n(lanes.active.begin(), count, true);
     slot = {};
     slot.kind = Fact::Kind::lane;
     slot.range = {0, count - 1};
@@ -321,13 +323,13 @@ void Emitter::lanes_loop(const Loop& loop)
 void Emitter::branch(const If& node)
 {
   Affine condition = known(node.condition);
-  if (lanes.index >= 0 && condition.uses(lanes.index))
-    fail("a branch on the lanes index");
   Range range = range_of(condition);
   if (range.lo >= 0)
     return nodes(node.then_body);
   if (range.hi < 0)
     return nodes(node.else_body);
+  if (lanes.index >= 0 && condition.uses(lanes.index))
+    return branch_of_lanes(node, condition);
 
   WrittenRegisters written;
   written_registers(node.then_body, written);
@@ -363,6 +365,24 @@ void Emitter::branch(const If& node)
   }
 }
 
+// Which lanes take which side is known: either side runs for its own.
+void Emitter::branch_of_lanes(const If& node, const Affine& condition)
+{
+  if (condition.terms.size() != 1)
+    fail("a branch on the lanes index and on others");
+  std::vector<bool> before = lanes.active;
+  for (bool side : {true, false}) {
+    for (int lane = 0; lane < lanes.count; ++lane) {
+      bool taken = condition.constant + condition.terms[0].factor * lane >= 0;
+      lanes.active[static_cast<size_t>(lane)] = before[static_cast<size_t>(lane)] && taken == side;
+    }
+    loaded.clear(); // a masked load of one side has nothing for the other
+    nodes(side ? node.then_body : node.else_body);
+    lanes.active = before;
+  }
+  loaded.clear();
+}
+
 void Emitter::note_register(int buffer, const std::vector<Affine>& at, WrittenRegisters& written)
 {
   const Buffer& of = nest.buffers.at(static_cast<size_t>(buffer));
@@ -395,7 +415,8 @@ void Emitter::written_registers(std::span<const Node> body, WrittenRegisters& wr
         int width = 2;
         while (width < count && width < widest)
           width *= 2;
-        lanes = {inner->index, fact.range.lo, inner->step, static_cast<int>(std::min<int64_t>(count, widest)), width};
+        lanes = {
+            inner->index, fact.range.lo, inner->step, static_cast<int>(std::min<int64_t>(count, widest)), width, {}};
         slot = {};
         slot.kind = Fact::Kind::lane;
         slot.range = {0, count - 1};

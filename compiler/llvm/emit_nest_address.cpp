@@ -309,10 +309,8 @@ llvm::Value* Emitter::pointer(int buffer, const Address& address, int64_t more)
 Mask Emitter::lane_mask() const
 {
   Mask mask;
-  if (lanes.index >= 0 && lanes.count < lanes.width) {
-    mask.lanes.resize(static_cast<size_t>(lanes.width));
-    std::fill_n(mask.lanes.begin(), lanes.count, true);
-  }
+  if (lanes.index >= 0 && !lanes.all())
+    mask.lanes = lanes.active;
   return mask;
 }
 

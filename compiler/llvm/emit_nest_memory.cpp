@@ -258,13 +258,17 @@ void Emitter::store(int buffer, const Address& address, llvm::Value* value)
     return forget(buffer);
   }
   int width = lanes.width;
+  auto is_active = [&](int lane) { return lanes.active[static_cast<size_t>(lane)]; };
   int64_t lo = 0, hi = 0;
   bool in_a_row = true;
+  int first = -1;
   for (int lane = 0; lane < lanes.count; ++lane) {
+    if (!is_active(lane))
+      continue;
     int64_t at = address.lanes[static_cast<size_t>(lane)];
-    if (lane == 0)
-      lo = hi = at;
-    in_a_row = in_a_row && at - address.lanes[0] == lane;
+    if (first < 0)
+      first = lane, lo = hi = at;
+    in_a_row = in_a_row && at - lo == lane - first;
     lo = std::min(lo, at);
     hi = std::max(hi, at);
   }
@@ -274,26 +278,28 @@ void Emitter::store(int buffer, const Address& address, llvm::Value* value)
       each.push_back(b.getInt1(takes(lane)));
     return llvm::ConstantVector::get(each);
   };
+  if (first < 0)
+    return;
   int64_t span = hi - lo + 1;
   if (address.vector || (!in_a_row && (!target.masks || span > window_vectors * width))) {
     std::vector<llvm::Constant*> each;
     for (int lane = 0; lane < width; ++lane)
-      each.push_back(
-          b.getInt64(lane < lanes.count ? static_cast<uint64_t>(address.lanes[static_cast<size_t>(lane)]) : 0));
+      each.push_back(b.getInt64(is_active(lane) ? static_cast<uint64_t>(address.lanes[static_cast<size_t>(lane)]) : 0));
     llvm::Value* offsets = llvm::ConstantVector::get(each);
     if (address.vector)
       offsets = b.CreateAdd(address.vector, offsets);
     llvm::Value* pointers = b.CreateGEP(memory_type(dtype), pointer(buffer, address), offsets);
-    b.CreateMaskedScatter(value, pointers, align, constant_mask([&](int lane) { return lane < lanes.count; }));
-  } else if (in_a_row && lanes.count == width) {
+    b.CreateMaskedScatter(value, pointers, align, constant_mask(is_active));
+  } else if (in_a_row && lanes.all()) {
     b.CreateAlignedStore(value, pointer(buffer, address, lo), align);
   } else if (in_a_row) {
-    b.CreateMaskedStore(value, pointer(buffer, address, lo), align,
-                        constant_mask([&](int lane) { return lane < lanes.count; }));
+    b.CreateMaskedStore(value, pointer(buffer, address, lo - first), align, constant_mask(is_active));
   } else {
     for (int64_t start = 0; start < span; start += width) {
       std::vector<int> from(static_cast<size_t>(width), -1);
       for (int lane = 0; lane < lanes.count; ++lane) {
+        if (!is_active(lane))
+          continue;
         int64_t at = address.lanes[static_cast<size_t>(lane)] - lo - start;
         if (at >= 0 && at < width)
           from[static_cast<size_t>(at)] = lane;

@@ -183,10 +183,12 @@ void Emitter::write_register(int buffer, const std::vector<Affine>& at, llvm::Va
     v = with_width(v, width);
   // Lanes past the end keep what they hold, unless they lie past the register's row and nobody sees them.
   int64_t row = nest.buffers[static_cast<size_t>(buffer)].type.shape.back().size;
-  if (to && lanes.count < width && key.second % row + lanes.count < row) {
+  bool visible = lanes.count < width && key.second % row + lanes.count < row;
+  auto hole = std::find(lanes.active.begin(), lanes.active.begin() + lanes.count, false);
+  if (to && (visible || hole != lanes.active.begin() + lanes.count)) {
     std::vector<llvm::Constant*> each;
     for (int lane = 0; lane < width; ++lane)
-      each.push_back(b.getInt1(lane < lanes.count));
+      each.push_back(b.getInt1(lane < lanes.width && lanes.active[static_cast<size_t>(lane)]));
     v = b.CreateSelect(llvm::ConstantVector::get(each), v, to);
   }
   to = v;

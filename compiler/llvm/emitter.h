@@ -11,6 +11,7 @@
 
 #include <llvm/IR/IRBuilder.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <span>
@@ -45,6 +46,8 @@ struct Lanes {
   int index = -1;
   int64_t begin = 0, step = 1;
   int count = 0, width = 0;
+  std::vector<bool> active; // of the width: those below count that no branch leaves out
+  bool all() const { return std::find(active.begin(), active.end(), false) == active.end(); }
 };
 
 // Where the lanes of an access lie, in elements: `scalar` + sum of computed, and for each lane more.
@@ -97,6 +100,7 @@ private:
   void unrolled(const Loop&, int64_t begin, int64_t end);
   void lanes_loop(const Loop&);
   void branch(const If&);
+  void branch_of_lanes(const If&, const Affine& condition);
   void tasks(std::vector<const Loop*>& chain, const std::vector<Node>& body, llvm::Value* begin, llvm::Value* end);
   Fact fact_of(const Loop&) const;
   llvm::Value* bound(const std::vector<Affine>&, bool largest);
