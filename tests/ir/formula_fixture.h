@@ -5,6 +5,8 @@
 #include "ir/interpret.h"
 #include "ir/random.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 
 namespace cnnc::test {
@@ -106,6 +108,59 @@ inline std::vector<Tensor> run(const Formula& formula, const std::vector<Tensor>
   for (const Tensor& input : inputs)
     pointers.push_back(&input);
   return interpret(formula, pointers, true);
+}
+
+inline std::vector<const FormulaTensor*> with_role(const Formula& formula, Role role)
+{
+  std::vector<const FormulaTensor*> result;
+  for (const FormulaTensor& tensor : formula.tensors)
+    if (tensor.role == role)
+      result.push_back(&tensor);
+  return result;
+}
+
+// A gradient on its operands: the inputs, what the forward formula makes of them, and the outputs' adjoints.
+inline std::vector<Tensor> run(const Gradient& gradient, const Formula& formula, const Formula& forward,
+                               const std::vector<Tensor>& inputs, const std::vector<Tensor>& adjoints)
+{
+  std::vector<Tensor> outputs = run(forward, inputs), operands;
+  for (const Gradient::Operand& operand : gradient.operands)
+    operands.push_back(operand.from == Gradient::From::input    ? inputs[operand.number]
+                       : operand.from == Gradient::From::output ? outputs[operand.number]
+                                                                : adjoints[operand.number]);
+  return run(formula, operands);
+}
+
+// Central differences of the sum of all outputs, each element times its adjoint, with respect to inputs[k].
+inline Tensor differences(const Formula& formula, std::vector<Tensor> inputs, size_t k,
+                          const std::vector<Tensor>& adjoints)
+{
+  auto loss = [&] {
+    double sum = 0;
+    std::vector<Tensor> outputs = run(formula, inputs);
+    for (size_t o = 0; o < outputs.size(); o++)
+      for (int64_t i = 0; i < adjoints[o].size(); i++)
+        sum += outputs[o].get(i) * adjoints[o].get(i);
+    return sum;
+  };
+  Tensor result = inputs[k];
+  for (int64_t i = 0; i < result.size(); i++) {
+    const double step = 1e-5, at = inputs[k].get(i);
+    inputs[k].set(i, at + step);
+    double above = loss();
+    inputs[k].set(i, at - step);
+    double below = loss();
+    inputs[k].set(i, at);
+    result.set(i, (above - below) / (2 * step));
+  }
+  return result;
+}
+
+inline void check_near(const Tensor& got, const Tensor& want, const std::string& what)
+{
+  REQUIRE_MESSAGE(got.dims == want.dims, what);
+  for (int64_t i = 0; i < got.size(); i++)
+    REQUIRE_MESSAGE(got.get(i) == doctest::Approx(want.get(i)).epsilon(1e-6).scale(1), what << "\nat " << i);
 }
 
 } // namespace cnnc::test

@@ -98,26 +98,6 @@ const Case cases[] = {
     {"counted twice", "y[n] += x[n,0] where k < 3", {rows}},
 };
 
-std::vector<const FormulaTensor*> with_role(const Formula& formula, Role role)
-{
-  std::vector<const FormulaTensor*> result;
-  for (const FormulaTensor& tensor : formula.tensors)
-    if (tensor.role == role)
-      result.push_back(&tensor);
-  return result;
-}
-
-// The sum of all float outputs, each element weighted.
-double loss(const Formula& formula, const std::vector<Tensor>& inputs, const std::vector<Tensor>& weights)
-{
-  double sum = 0;
-  std::vector<Tensor> outputs = run(formula, inputs);
-  for (size_t o = 0; o < outputs.size(); o++)
-    for (int64_t i = 0; i < weights[o].size(); i++)
-      sum += outputs[o].get(i) * weights[o].get(i);
-  return sum;
-}
-
 struct Example {
   Formula formula;
   std::vector<Tensor> inputs, weights; // no weights for integer outputs
@@ -146,23 +126,6 @@ Example example(const Case& c)
   return e;
 }
 
-Tensor evaluate(const Formula& formula, const Gradient& gradient, const Example& e)
-{
-  std::vector<Tensor> outputs = run(e.formula, e.inputs), operands;
-  for (const Gradient::Operand& operand : gradient.operands)
-    operands.push_back(operand.from == Gradient::From::input    ? e.inputs[operand.number]
-                       : operand.from == Gradient::From::output ? outputs[operand.number]
-                                                                : e.weights[operand.number]);
-  return run(formula, operands).at(0);
-}
-
-void check_near(const Tensor& got, const Tensor& want, const std::string& what)
-{
-  REQUIRE_MESSAGE(got.dims == want.dims, what);
-  for (int64_t i = 0; i < got.size(); i++)
-    REQUIRE_MESSAGE(got.get(i) == doctest::Approx(want.get(i)).epsilon(1e-6).scale(1), what << "\nat " << i);
-}
-
 } // namespace
 
 TEST_CASE("derived gradients are the differences of the formula")
@@ -179,21 +142,13 @@ TEST_CASE("derived gradients are the differences of the formula")
       verify(gradient.formula);
       std::string text = to_string(e.formula) + "\n=>\n" + to_string(gradient.formula);
       REQUIRE_MESSAGE(gradient.wanted == std::vector<int>{static_cast<int>(k)}, text);
-      Tensor differences = e.inputs[k];
-      for (int64_t i = 0; i < differences.size(); i++) {
-        const double step = 1e-5, at = e.inputs[k].get(i);
-        e.inputs[k].set(i, at + step);
-        double above = loss(e.formula, e.inputs, e.weights);
-        e.inputs[k].set(i, at - step);
-        double below = loss(e.formula, e.inputs, e.weights);
-        e.inputs[k].set(i, at);
-        differences.set(i, (above - below) / (2 * step));
-      }
-      check_near(evaluate(gradient.formula, gradient, e), differences, text);
+      Tensor want = differences(e.formula, e.inputs, k, e.weights);
+      auto value = [&](const Formula& formula) { return run(gradient, formula, e.formula, e.inputs, e.weights).at(0); };
+      check_near(value(gradient.formula), want, text);
       Formula gathered = gradient.formula;
       gather_scatters(gathered);
-      check_near(evaluate(gathered, gradient, e), differences, text + "\n=>\n" + to_string(gathered));
-      check_near(evaluate(reread(gathered), gradient, e), differences, text + "\n=>\n" + to_string(gathered));
+      check_near(value(gathered), want, text + "\n=>\n" + to_string(gathered));
+      check_near(value(reread(gathered)), want, text + "\n=>\n" + to_string(gathered));
     }
   }
 }
@@ -213,15 +168,10 @@ TEST_CASE("all wanted inputs at once are the same as one by one")
     Gradient all = derive(e.formula, wanted, e.have_adjoint, {});
     verify(all.formula);
     CHECK(all.wanted.size() == wanted.size());
-    std::vector<Tensor> outputs = run(e.formula, e.inputs), operands;
-    for (const Gradient::Operand& operand : all.operands)
-      operands.push_back(operand.from == Gradient::From::input    ? e.inputs[operand.number]
-                         : operand.from == Gradient::From::output ? outputs[operand.number]
-                                                                  : e.weights[operand.number]);
-    std::vector<Tensor> together = run(all.formula, operands);
+    std::vector<Tensor> together = run(all, all.formula, e.formula, e.inputs, e.weights);
     for (size_t i = 0; i < all.wanted.size(); i++) {
       Gradient one = derive(e.formula, {all.wanted[i]}, e.have_adjoint, {});
-      check_near(together[i], evaluate(one.formula, one, e), to_string(all.formula));
+      check_near(together[i], run(one, one.formula, e.formula, e.inputs, e.weights).at(0), to_string(all.formula));
     }
   }
 }
