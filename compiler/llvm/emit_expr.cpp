@@ -203,8 +203,8 @@ llvm::Value* Emitter::random(const Expr& e)
 // Halves are added until one lane is left: the order depends on the width alone.
 llvm::Value* Emitter::reduce_lanes(const Expr& e)
 {
-  if (lanes.index < 0)
-    fail("a sum over lanes outside of a lanes loop");
+  if (lanes.index < 0) // a loop of one lane
+    return value(*e.args.at(0));
   llvm::Value* v = as_lanes(value(*e.args.at(0)));
   DType type = e.args[0]->type;
   bool floats = is_float(type), sum = e.fn == Fn::lane_sum;
