@@ -83,7 +83,8 @@ llvm::Value* emit_tanh(MathSteps& m, llvm::Value* x)
   llvm::Value* limited = m.at_most(size, 10); // 1 - tanh(10) is far below half an ulp
   llvm::Value* e = emit_exp(m, m.b.CreateFAdd(limited, limited));
   llvm::Value* large = m.b.CreateFSub(m.number(1), m.b.CreateFDiv(m.number(2), m.b.CreateFAdd(e, m.number(1))));
-  return m.b.CreateSelect(m.b.CreateFCmpOLT(size, m.number(0.625)), small, m.with_sign(large, x));
+  // The sign at the end: x + x^3*p would make a zero of -0.
+  return m.with_sign(m.b.CreateSelect(m.b.CreateFCmpOLT(size, m.number(0.625)), small, large), x);
 }
 
 llvm::Value* emit_erf(MathSteps& m, llvm::Value* x)
