@@ -149,20 +149,38 @@ private:
 
   // --- loops
 
-  // The chain of parallel loops at the top: each iteration finds locals and registers as if nobody had used them.
+  static const Loop* parallel(const Node& node)
+  {
+    const auto* loop = std::get_if<Loop>(&node.is);
+    return loop && loop->kind == LoopKind::parallel ? loop : nullptr;
+  }
+
+  // Chains of parallel loops at the top, and what stands between two of them as one task.
   void tasks(const std::vector<Node>& nodes)
   {
-    const auto* loop = nodes.size() == 1 ? std::get_if<Loop>(&nodes[0].is) : nullptr;
-    if (!loop || loop->kind != LoopKind::parallel) {
-      for (Storage& s : storage) {
-        if (s.buffer->role < BufferRole::local)
-          continue;
-        std::fill(s.reals.begin(), s.reals.end(), std::numeric_limits<double>::quiet_NaN());
-        std::fill(s.written.begin(), s.written.end(), false);
+    bool in_task = false;
+    for (const Node& node : nodes) {
+      if (const Loop* loop = parallel(node)) {
+        each(*loop, [&] { tasks(loop->body); });
+        in_task = false;
+        continue;
       }
-      return run(nodes);
+      if (!in_task)
+        forget();
+      in_task = true;
+      std::visit([&](const auto& is) { run(is); }, node.is);
     }
-    each(*loop, [&] { tasks(loop->body); });
+  }
+
+  // A task finds locals and registers as if nobody had used them.
+  void forget()
+  {
+    for (Storage& s : storage) {
+      if (s.buffer->role < BufferRole::local)
+        continue;
+      std::fill(s.reals.begin(), s.reals.end(), std::numeric_limits<double>::quiet_NaN());
+      std::fill(s.written.begin(), s.written.end(), false);
+    }
   }
 
   template<class Body>

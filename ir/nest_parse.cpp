@@ -193,13 +193,19 @@ private:
       fail_wanted(fmt::format("'{}'", word));
   }
 
+  // Words joined by points, `w.in`; two points are a range's.
   std::string index_word()
   {
     std::string_view word = peek_word();
     if (word.empty() || (word[0] >= '0' && word[0] <= '9'))
       fail_wanted("a name");
-    position += word.size();
-    return std::string(word);
+    size_t end = position + word.size();
+    while (end + 1 < text.size() && text[end] == '.' && is_word(text[end + 1]))
+      while (++end < text.size() && is_word(text[end]))
+        ;
+    std::string name(text.substr(position, end - position));
+    position = end;
+    return name;
   }
 
   std::string name_after_sigil()

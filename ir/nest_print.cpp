@@ -181,7 +181,7 @@ private:
   {
     std::string result = "[";
     for (size_t i = 0; i < at.size(); ++i)
-      result += (i ? ", " : "") + text(at[i]);
+      result += (i ? "," : "") + text(at[i]);
     return result + "]";
   }
 

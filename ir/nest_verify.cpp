@@ -2,7 +2,7 @@
 // - buffers:   names unique, with their sigil; arguments before locals; layouts valid; registers and locals without
 // batch.
 // - loops:     an index is used by one loop at a time; steps are positive; bounds use indices around them.
-//              `parallel` is a chain from the top with bounds of numbers and N; `unroll` and `lanes` have constant
+//              `parallel` loops are chains at the top with bounds of numbers and N; `unroll` and `lanes` have constant
 //              bounds; `lanes` steps by 1, holds at most 64 and neither another `lanes` nor a loop that depends on it.
 // - stores:    not into inputs; as many subscripts as dimensions; the value has the buffer's type; taps are integers
 // and
@@ -151,8 +151,8 @@ private:
     switch (loop.kind) {
     case LoopKind::serial: break;
     case LoopKind::parallel:
-      if (inside == Inside::code || !alone)
-        fail("parallel loops are one chain from the top", node);
+      if (inside == Inside::code || (inside == Inside::parallel && !alone))
+        fail("parallel loops are chains at the top", node);
       if (!batch_only)
         fail("the bounds of a parallel loop depend on nothing but N", node);
       break;

@@ -1,0 +1,179 @@
+// A pointwise op joins the kernel that computes its operand: the value changes in a register and the tensor between
+// them is never stored.
+//
+//   kernel k0 { %c = conv2d %x, @w }            kernel k0 { %c = conv2d %x, @w
+//   kernel k1 { %r = relu %c }            =>                %r = relu %c }
+//
+// Pointwise is an op of one statement, y[i,j,...] = f(x[i,j,...], ...): no reduction, the operand read where the result
+// is written. Its other operands may be read anywhere; they must be computed before the kernel that it joins, so a
+// residual add joins the later one of its two producers.
+//
+// Needs:  every op in a kernel; no dead op, so that one user means one user.
+// Leaves: every pointwise op that may be a stage of its producer's kernel is; the others carry the reason why not.
+#include "passes/pass.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace cnnc {
+
+namespace {
+
+// y[i0,i1,...]: each dimension has an index of its own, and all of it.
+bool covers_plainly(const Statement& s, const Shape& shape)
+{
+  if (s.at.size() != shape.size())
+    return false;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    int index = s.at[d].bare();
+    if (index < 0 || !(s.indices[static_cast<size_t>(index)].extent == shape[d]))
+      return false;
+    for (size_t other = 0; other < d; ++other)
+      if (s.at[other].bare() == index)
+        return false;
+  }
+  return true;
+}
+
+// The op's operands that it reads only where it writes; nothing for ops that are not pointwise.
+std::vector<int> pointwise_operands(const Graph& graph, const Op& op)
+{
+  Formula formula = formula_of(graph, op);
+  if (op.outputs.size() != 1 || formula.statements.size() != 1)
+    return {};
+  const Statement& s = formula.statements[0];
+  const Shape& shape = graph.values[static_cast<size_t>(op.outputs[0])].type.shape;
+  if (s.update != Update::assign || s.indices.size() != shape.size() || !covers_plainly(s, shape))
+    return {};
+  std::map<int, bool> read_so; // by value
+  for_each(*s.value, [&](const Expr& e) {
+    if (e.fn != Fn::read)
+      return;
+    size_t input = static_cast<size_t>(formula.input_numbers[static_cast<size_t>(e.tensor)]);
+    auto [found, is_new] = read_so.try_emplace(op.inputs[input], true);
+    const Shape& its = graph.values[static_cast<size_t>(op.inputs[input])].type.shape;
+    found->second = found->second && e.at == s.at && its == shape;
+  });
+  std::vector<int> operands;
+  for (auto [value, so] : read_so)
+    if (so && graph.values[static_cast<size_t>(value)].kind == ValueKind::result)
+      operands.push_back(value);
+  return operands;
+}
+
+class Fusion {
+public:
+  Fusion(Graph& graph, Remarks& remarks) : graph(graph), remarks(remarks), users(users_of(graph))
+  {
+    for (const Kernel& kernel : graph.kernels)
+      members.push_back(kernel.ops);
+  }
+
+  void run()
+  {
+    for (size_t o = 0; o < graph.ops.size(); ++o)
+      consider(static_cast<int>(o));
+    std::vector<Op> ops;
+    for (const std::vector<int>& kernel : members)
+      for (int op : kernel)
+        ops.push_back(std::move(graph.ops[static_cast<size_t>(op)]));
+    graph.ops = std::move(ops);
+    compact(graph);
+    for (size_t k = 0; k < graph.kernels.size(); ++k)
+      graph.kernels[k].name = fmt::format("k{}", k);
+  }
+
+private:
+  const Value& value(int number) const { return graph.values[static_cast<size_t>(number)]; }
+  const Op& maker(int number) const { return graph.ops[static_cast<size_t>(value(number).op)]; }
+
+  void consider(int number)
+  {
+    Op& op = graph.ops[static_cast<size_t>(number)];
+    if (op.kernel < 0)
+      throw InternalError(fmt::format("op '{}' has no kernel", op.name));
+    if (members[static_cast<size_t>(op.kernel)].size() != 1)
+      return; // it has company already
+    std::vector<int> operands = pointwise_operands(graph, op);
+    // The operand that is computed last: its kernel is the only one behind all the others.
+    std::stable_sort(operands.begin(), operands.end(), [&](int a, int b) { return maker(a).kernel > maker(b).kernel; });
+    std::string reason;
+    for (int operand : operands) {
+      std::string why_not = obstacle(number, operand);
+      if (why_not.empty())
+        return join(number, operand);
+      reason += (reason.empty() ? "" : "; ") + why_not;
+    }
+    if (!operands.empty())
+      remarks.add(op.location, fmt::format("{} stays alone: {}", value(op.outputs[0]).name, reason));
+  }
+
+  void join(int number, int operand)
+  {
+    Op& op = graph.ops[static_cast<size_t>(number)];
+    int kernel = maker(operand).kernel;
+    members[static_cast<size_t>(op.kernel)].clear();
+    members[static_cast<size_t>(kernel)].push_back(number);
+    op.kernel = kernel;
+    const Op& first = graph.ops[static_cast<size_t>(members[static_cast<size_t>(kernel)].front())];
+    remarks.add(op.location,
+                fmt::format("{} joins {}'s kernel", value(op.outputs[0]).name, value(first.outputs[0]).name));
+  }
+
+  // Why op cannot join the kernel that computes the operand; empty where it can.
+  std::string obstacle(int number, int operand) const
+  {
+    const Op& op = graph.ops[static_cast<size_t>(number)];
+    const Op& producer = maker(operand);
+    const std::string& name = value(operand).name;
+    for (int user : users[static_cast<size_t>(operand)])
+      if (user != number)
+        return fmt::format("{} has another user, {}", name,
+                           value(graph.ops[static_cast<size_t>(user)].outputs.at(0)).name);
+    if (std::find(graph.outputs.begin(), graph.outputs.end(), operand) != graph.outputs.end())
+      return fmt::format("{} is an output", name);
+    for (const StateUpdate& update : graph.updates)
+      if (update.value == operand)
+        return fmt::format("{} is what {} becomes", name, value(update.target).name);
+    if (members[static_cast<size_t>(producer.kernel)].back() != value(operand).op)
+      return fmt::format("{} is not the last result of its kernel", name);
+    if (producer.def->is_view)
+      return fmt::format("{} is a view", name);
+    if (producer.outputs.size() != 1)
+      return fmt::format("{} comes with {}", name, value(producer.outputs[1]).name);
+    if (!made_plainly(producer))
+      return fmt::format("{} is made in several parts", name);
+    for (int input : op.inputs)
+      if (input >= 0 && value(input).kind == ValueKind::result && maker(input).kernel > producer.kernel)
+        return fmt::format("{} is computed before {}", name, value(input).name);
+    return "";
+  }
+
+  // Each statement that writes the op's result writes all of it, one point an element.
+  bool made_plainly(const Op& op) const
+  {
+    Formula formula = formula_of(graph, op);
+    const Shape& shape = value(op.outputs[0]).type.shape;
+    if (formula.tensors[static_cast<size_t>(formula.statements.back().target)].role != Role::output)
+      return false;
+    return std::all_of(formula.statements.begin(), formula.statements.end(), [&](const Statement& s) {
+      return formula.tensors[static_cast<size_t>(s.target)].role != Role::output || covers_plainly(s, shape);
+    });
+  }
+
+  Graph& graph;
+  Remarks& remarks;
+  std::vector<std::vector<int>> users;
+  std::vector<std::vector<int>> members; // ops of each kernel, in order; kernels stand in the order of their numbers
+};
+
+} // namespace
+
+void fuse_epilogue(Graph& graph, const Target&, Remarks& remarks)
+{
+  Fusion(graph, remarks).run();
+}
+
+} // namespace cnnc
