@@ -145,7 +145,8 @@ public:
   void find(size_t op, OpCost& cost) const
   {
     std::vector<Box> needed(graph.values.size());
-    const int result = graph.ops[op].outputs[0];
+    // The middle of a flattened picture is no middle: ask what it flattens.
+    const int result = graph.ops[op].def->is_view ? graph.ops[op].inputs[0] : graph.ops[op].outputs[0];
     std::vector<Interval> middle;
     for (const Dim& dim : graph.values[static_cast<size_t>(result)].type.shape)
       middle.push_back({dim.size / 2, dim.size / 2});

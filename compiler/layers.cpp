@@ -209,16 +209,34 @@ private:
   }
 };
 
+// Which layers the one at `last` depends on.
+std::vector<bool> wanted_layers(const std::vector<LayerSpec>& layers, size_t last)
+{
+  std::map<std::string, size_t, std::less<>> number;
+  for (size_t i = 0; i < layers.size(); ++i)
+    number[layers[i].name] = i;
+  std::vector<bool> wanted(layers.size(), false);
+  wanted[last] = true;
+  for (size_t i = last + 1; i-- > 0;)
+    if (wanted[i])
+      for (const NameAt& from : layers[i].from)
+        if (const auto found = number.find(from.name); found != number.end())
+          wanted[found->second] = true;
+  return wanted;
+}
+
+// `left_out`: not this one, if it is the last.
 Builder build(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers,
-              size_t count, bool training)
+              bool training, const std::string& left_out)
 {
   Builder builder(name);
   for (const InputSpec& input : inputs)
     builder.add_input(input);
-  for (size_t i = 0; i < count; ++i)
-    if (layers[i].def->training_only && !training)
+  const std::vector<bool> wanted = wanted_layers(layers, layers.size() - 1);
+  for (size_t i = 0; i < layers.size(); ++i)
+    if ((layers[i].def->training_only && !training) || (i + 1 == layers.size() && layers[i].def->name == left_out))
       builder.pass_through(layers[i]);
-    else
+    else if (wanted[i])
       builder.add_layer(layers[i]);
   return builder;
 }
@@ -232,23 +250,20 @@ bool is_data_operand(const OpDef& def, const OperandSpec& operand)
 
 Graph build_forward(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers)
 {
-  Builder builder = build(name, inputs, layers, layers.size(), false);
+  Builder builder = build(name, inputs, layers, false, "");
+  if (builder.graph.ops.empty())
+    throw Error(layers.back().where, "the network computes nothing: its output is its input");
   builder.graph.outputs.push_back(builder.value(layers.back().name));
-  compact(builder.graph);
   return std::move(builder.graph);
 }
 
 Graph build_training(const std::string& name, const std::vector<InputSpec>& inputs,
-                     const std::vector<LayerSpec>& layers, const LossSpec& loss)
+                     const std::vector<LayerSpec>& layers, const LossSpec& loss, bool training)
 {
-  const LayerSpec& last = layers.back();
-  const bool peeled = !loss.def->absorbs.empty() && last.def->name == loss.def->absorbs;
-  Builder builder = build(name, inputs, layers, layers.size() - (peeled ? 1 : 0), true);
-  const int prediction = builder.value(peeled ? last.from[0].name : last.name);
-  const int value = builder.add_loss(loss, prediction);
+  Builder builder = build(name, inputs, layers, training, loss.def->absorbs);
+  const int value = builder.add_loss(loss, builder.value(layers.back().name));
   builder.graph.outputs.push_back(value);
   builder.graph.training = Training{value, loss.optimizer, loss.optimizer_attributes, {}};
-  compact(builder.graph);
   return std::move(builder.graph);
 }
 

@@ -49,9 +49,11 @@ struct LossSpec {
 // Which operands come from other layers: all but the parameters, and the states of an op that only training has.
 bool is_data_operand(const OpDef&, const OperandSpec&);
 
-// `layers` in an order in which every name in `from` stands before; the last one is the output.
+// `layers` in an order in which every name in `from` stands before; the last one is the output. Layers that it does not
+// depend on are left out.
 Graph build_forward(const std::string& name, const std::vector<InputSpec>&, const std::vector<LayerSpec>&);
+// With the loss, and what `differentiate` needs. Without `training`, layers that only training has pass their input on.
 Graph build_training(const std::string& name, const std::vector<InputSpec>&, const std::vector<LayerSpec>&,
-                     const LossSpec&);
+                     const LossSpec&, bool training);
 
 } // namespace cnnc

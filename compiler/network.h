@@ -9,16 +9,11 @@
 #pragma once
 
 #include "ir/program.h"
+#include "runtime/trainer.h"
 
 #include <map>
 
 namespace cnnc {
-
-struct Schedule {
-  std::string name = "constant"; // or "cosine" (to zero over all epochs), "step" (times `factor` every `every` epochs)
-  int64_t every = 1;
-  double factor = 0.1;
-};
 
 // What the trainer's loop needs; what the compiled step needs is in the training graph.
 struct TrainConfig {
@@ -27,8 +22,9 @@ struct TrainConfig {
   int64_t batch = 64;
   int64_t epochs = 5;
   uint64_t seed = 1;
-  double learning_rate = 0; // the optimizer's
-  Schedule schedule;
+  Schedule schedule = Schedule::constant;
+  int64_t step_epochs = 10; // of the schedule `step`: the rate is multiplied by step_factor every so many epochs
+  double step_factor = 0.1;
 };
 
 // One layer of the file, for tables and messages.
@@ -50,6 +46,8 @@ struct Network {
   Graph forward;
   // Forward with the loss in place of a softmax that belongs to it, and Graph::training filled in; only with `train:`.
   std::optional<Graph> train;
+  // The same without what only training has (dropout): the function whose gradients can be checked.
+  std::optional<Graph> loss;
   TrainConfig config;
   std::vector<Warning> warnings;
   // A network read from .ir: its functions, forward (the first) among them, and nests as they stand in the file.

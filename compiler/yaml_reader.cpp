@@ -106,7 +106,8 @@ public:
     collect_warnings();
     if (const YamlEntry* train = root->find("train")) {
       read_train(*train->value, train->key_location);
-      network.train = build_training(network.name, inputs, layers, loss);
+      network.train = build_training(network.name + ".train", inputs, layers, loss, true);
+      network.loss = build_training(network.name + ".loss", inputs, layers, loss, false);
     }
     return std::move(network);
   }
@@ -118,6 +119,7 @@ private:
   std::vector<LayerSpec> layers;
   std::map<std::string, Location, std::less<>> names; // of inputs and layers
   LossSpec loss;
+  int64_t salts = 0;
 
   static const YamlEntry& required(const YamlNode& map, const std::string& key, const std::string& owner)
   {
@@ -306,6 +308,10 @@ private:
         read_layer_key(layer, entry);
       else
         given[entry.key] = attribute_of(*entry.value, attribute_def(layer, entry, user_op != nullptr));
+    // Masks of two such layers must differ.
+    for (const AttributeDef& attribute : layer.def->attributes)
+      if (attribute.name == "salt" && layer.def->training_only && !given.contains("salt"))
+        given["salt"] = ++salts;
     layer.attributes = check_attributes(*layer.def, given, true, layer.where);
     const YamlEntry* weights = named.attributes ? named.attributes->find("weights") : nullptr;
     if (weights)
@@ -542,6 +548,11 @@ private:
     const YamlEntry& loss_entry = required(node, "loss", "train");
     loss.where = loss_entry.key_location;
     loss.def = read_trait(loss_entry.value, "loss", &OpDef::is_loss, loss.attributes);
+    const std::vector<int> parameters = values_of(network.forward, ValueKind::parameter);
+    if (std::none_of(parameters.begin(), parameters.end(),
+                     [&](int value) { return network.forward.values[static_cast<size_t>(value)].rate != 0; }))
+      throw Error(where, parameters.empty() ? "there is nothing to train: no layer has parameters"
+                                            : "there is nothing to train: every layer is frozen");
     const YamlEntry& optimizer = required(node, "optimizer", "train");
     loss.optimizer = read_trait(optimizer.value, "optimizer", &OpDef::is_optimizer, loss.optimizer_attributes);
     for (const YamlEntry& entry : node.entries)
@@ -565,26 +576,27 @@ private:
       config.seed = static_cast<uint64_t>(integer_of(*seed->value, "seed", 0, INT64_MAX));
     if (const YamlEntry* schedule = node.find("schedule"))
       read_schedule(schedule->value);
-    const auto rate = loss.optimizer_attributes.find("learning_rate");
-    if (rate != loss.optimizer_attributes.end() && std::holds_alternative<double>(rate->second))
-      config.learning_rate = std::get<double>(rate->second);
   }
 
   void read_schedule(const YamlPtr& node)
   {
     const Named named = named_op(node, "schedule");
-    const std::vector<std::string> known{"constant", "cosine", "step"};
-    if (std::find(known.begin(), known.end(), named.op) == known.end())
-      unknown_word(named.where, fmt::format("unknown schedule '{}'", named.op), named.op, known);
-    network.config.schedule.name = named.op;
+    static const std::map<std::string, Schedule, std::less<>> schedules{
+        {"constant", Schedule::constant}, {"cosine", Schedule::cosine}, {"step", Schedule::step}};
+    const auto found = schedules.find(named.op);
+    if (found == schedules.end())
+      unknown_word(named.where, fmt::format("unknown schedule '{}'", named.op), named.op,
+                   {"constant", "cosine", "step"});
+    network.config.schedule = found->second;
     if (!named.attributes)
       return;
     check_keys(*named.attributes, fmt::format("schedule {}", named.op),
-               named.op == "step" ? std::vector<std::string>{"every", "factor"} : std::vector<std::string>{});
-    if (const YamlEntry* every = named.attributes->find("every"))
-      network.config.schedule.every = integer_of(*every->value, "every", 1, 1000000);
+               found->second == Schedule::step ? std::vector<std::string>{"epochs", "factor"}
+                                               : std::vector<std::string>{});
+    if (const YamlEntry* epochs = named.attributes->find("epochs"))
+      network.config.step_epochs = integer_of(*epochs->value, "epochs", 1, 1000000);
     if (const YamlEntry* factor = named.attributes->find("factor"))
-      network.config.schedule.factor = real_of(*factor->value, "factor", 0, 1000);
+      network.config.step_factor = real_of(*factor->value, "factor", 0, 1000);
   }
 };
 

@@ -8,7 +8,7 @@
 //     - conv2d: {filters: 6, kernel: 5, name: c1, from: image, freeze: true, learning_rate: 0.1,
 //                weights: {weight: [[[[...]]]], bias: [...]}}
 //   train: {data: fashion-mnist, loss: cross_entropy, optimizer: {sgd: {learning_rate: 0.05}}, batch: 64, epochs: 5,
-//           seed: 1, schedule: cosine}
+//           seed: 1, schedule: cosine}        or constant, or {step: {epochs: 10, factor: 0.1}}
 //
 // Ops and their attributes come from the op table alone. Throws Error at line and column.
 #pragma once

@@ -131,9 +131,8 @@ Json layers_schema()
 
 Json schedule_schema()
 {
-  Json step = map_of({{"every", {{"type", "integer"}, {"minimum", 1}, {"description", "epochs"}}},
-                      {"factor", {{"type", "number"}, {"minimum", 0}}}},
-                     {});
+  Json step =
+      map_of({{"epochs", {{"type", "integer"}, {"minimum", 1}}}, {"factor", {{"type", "number"}, {"minimum", 0}}}}, {});
   return {{"anyOf",
            {{{"enum", {"constant", "cosine", "step"}}},
             {{"type", "object"}, {"properties", {{"step", std::move(step)}}}, {"additionalProperties", false}}}},

@@ -1,0 +1,142 @@
+#include "compiler/compile.h"
+#include "compiler/machine.h"
+#include "passes/convert_precision.h"
+#include "runtime/safetensors.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+// The gradient of every parameter that the loss can reach.
+Graph gradients_of_parameters(const Graph& train, const std::string& name)
+{
+  Graph graph = train;
+  graph.name = name;
+  graph.training->optimizer = nullptr;
+  graph.training->attributes.clear();
+  for (const int parameter : values_of(graph, ValueKind::parameter))
+    graph.training->gradients.push_back(graph.values[static_cast<size_t>(parameter)].name);
+  return graph;
+}
+
+void check_pass(const std::string& name)
+{
+  if (name.empty() || name == "all" || find_pass(name))
+    return;
+  std::vector<std::string> known{"all"};
+  for (const PassDef& pass : pipeline())
+    known.push_back(pass.name);
+  const std::string near = nearest(name, known);
+  throw Error({},
+              fmt::format("unknown pass '{}'{}", name,
+                          near.empty() ? "; `cnnc passes` lists them" : fmt::format("; did you mean '{}'?", near)),
+              {}, 2);
+}
+
+} // namespace
+
+ArtefactInfo Compiled::info() const
+{
+  return {name, source_text, target.march, flags, weights.empty() ? nullptr : &weights};
+}
+
+Program program_of(const Network& network, const CompileOptions& options)
+{
+  if (options.train && !network.train)
+    throw Error({network.source, 1, 1},
+                network.program ? fmt::format("no function '{}.train': there is nothing to train", network.name)
+                                : "there is no `train:` section: the loss and the optimizer are not known");
+  Program program;
+  if (network.program) {
+    program = *network.program;
+    if (!options.train && !network.program->functions.empty())
+      std::erase_if(program.functions, [&](const Graph& graph) {
+        return graph.name == network.name + ".train" || graph.name == network.name + ".gradients";
+      });
+  } else {
+    program.functions.push_back(network.forward);
+    if (options.train) {
+      program.functions.push_back(*network.train);
+      program.functions.push_back(gradients_of_parameters(*network.train, network.name + ".gradients"));
+    }
+  }
+  if (options.precision != DType::f32)
+    for (Graph& function : program.functions)
+      convert_precision(function, DType::f32, options.precision);
+  return program;
+}
+
+Compiled compile(Program program, const CompileOptions& options)
+{
+  check_pass(options.print_after);
+  for (const std::string& pass : options.passes)
+    check_pass(pass);
+  Compiled compiled;
+  compiled.target = make_target(options.march);
+  compiled.program = std::move(program);
+  compiled.name = compiled.program.functions.at(0).name;
+  compiled.flags = fmt::format("-O{}{}", options.level, options.train ? " --train" : "");
+  if (!options.weights.empty())
+    compiled.weights = read_weights(options.weights, compiled.program.functions[0]);
+  RunOptions run;
+  run.level = options.level;
+  run.verify_each = options.verify;
+  run.print_after = options.print_after;
+  run.time = true;
+  run.dump = options.dump;
+  run.only = options.passes;
+  compiled.times = run_passes(compiled.program, compiled.target, run, compiled.remarks);
+  return compiled;
+}
+
+Compiled compile(const Network& network, const CompileOptions& options)
+{
+  Compiled compiled = compile(program_of(network, options), options);
+  compiled.source_text = network.source ? network.source->text : "";
+  return compiled;
+}
+
+LoadedModel load(const Compiled& compiled)
+{
+  return LoadedModel::from_program(compiled.program, compiled.target, compiled.info());
+}
+
+NamedTensors read_weights(const std::string& path, const Graph& graph)
+{
+  const SafetensorsFile file(path);
+  std::vector<std::string> known;
+  for (const SafetensorsFile::Entry& entry : file.entries())
+    known.push_back(entry.name);
+  NamedTensors weights;
+  for (const int number : values_of(graph, ValueKind::parameter)) {
+    const Value& value = graph.values[static_cast<size_t>(number)];
+    const SafetensorsFile::Entry* entry = file.find(value.name);
+    if (!entry) {
+      if (value.data) { // the network's own file has it
+        weights.emplace(value.name, *value.data);
+        continue;
+      }
+      const std::string near = nearest(value.name, known);
+      throw Error({}, fmt::format("{}: no tensor '{}'{}", path, value.name,
+                                  near.empty() ? "" : fmt::format("; it has '{}'", near)));
+    }
+    std::vector<int64_t> dims;
+    for (const Dim& dim : value.type.shape)
+      dims.push_back(dim.size);
+    if (entry->dims != dims)
+      throw Error({},
+                  fmt::format("{}: '{}' has the shape [{}], the network wants {}", path, value.name,
+                              fmt::join(entry->dims, ","), to_string(value.type.shape)),
+                  {{value.location, fmt::format("'{}' is made here", value.name)}});
+    if (!entry->dtype || !is_float(*entry->dtype))
+      throw Error({}, fmt::format("{}: '{}' is {}, the network wants {}", path, value.name, entry->stored_as,
+                                  to_string(value.type.dtype)));
+    weights.emplace(value.name, file.read(*entry));
+  }
+  return weights;
+}
+
+} // namespace cnnc

@@ -1,0 +1,53 @@
+// From a network to a lowered program, a library, or functions in this process: what commands, tests and tools call.
+//
+//   Network ─ program_of ─▶ Program ─ run_passes ─▶ Compiled ─ artefact.h, load.h ─▶ .so, JIT
+#pragma once
+
+#include "compiler/artefact.h"
+#include "compiler/load.h"
+#include "compiler/network.h"
+#include "passes/pass.h"
+
+namespace cnnc {
+
+struct CompileOptions {
+  int level = 2; // -O0 ... -O3
+  std::string march = "native";
+  bool train = false; // with train_step and gradients
+  DType precision = DType::f32;
+  bool verify = true;                         // after each pass
+  std::string weights;                        // a .safetensors, embedded; "" for none
+  std::string print_after;                    // a pass, "all", or ""
+  std::vector<std::string> passes;            // only these, in this order; empty: all
+  std::function<void(std::string_view)> dump; // receives what print_after asks for
+};
+
+struct Compiled {
+  std::string name;
+  Program program;
+  Target target;
+  Remarks remarks;
+  std::vector<PassTime> times;
+  NamedTensors weights; // what `weights` said, by name
+  std::string source_text, flags;
+
+  // What the artefact tells of itself; valid as long as this lives.
+  ArtefactInfo info() const;
+};
+
+// The functions as the passes get them: forward, "<name>.train" and "<name>.gradients". Throws Error where `train` is
+// asked for and the file says nothing of it.
+Program program_of(const Network&, const CompileOptions&);
+
+// Throws Error: weights that do not fit, an unknown pass or machine (exit code 2).
+Compiled compile(const Network&, const CompileOptions&);
+Compiled compile(Program, const CompileOptions&);
+
+// Into this process.
+LoadedModel load(const Compiled&);
+
+// Every parameter by name, in its shape, from a .safetensors file; others in it are ignored. Throws Error with the
+// parameter that is missing, or both shapes.
+NamedTensors read_weights(const std::string& path, const Graph&);
+
+} // namespace cnnc

@@ -1,0 +1,24 @@
+#include "compiler/program/compile_options.h"
+
+#include <algorithm>
+#include <sched.h>
+
+namespace cnnc {
+
+void add_compile_options(Parser& parser, CompileOptions& options)
+{
+  parser.app.add_option("-O", options.level, "0 to 3: how much is fused, tiled and unrolled (2)")
+      ->check(CLI::Range(0, 3))
+      ->type_name("LEVEL");
+  parser.app
+      .add_option("--march", options.march, "native (this machine), x86-64-v3, a processor's name ...; also -march=")
+      ->type_name("NAME");
+}
+
+int available_threads()
+{
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+} // namespace cnnc
