@@ -410,7 +410,7 @@ struct Parser {
                               meant.empty() ? "" : fmt::format("; did you mean '{}'?", meant)));
     }
     ValueKind kind = graph.values[static_cast<size_t>(found->second)].kind;
-    char right = kind == ValueKind::input || kind == ValueKind::result ? '%' : '@';
+    char right = sigil(kind);
     if (text[start] != right)
       fail(start, fmt::format("'{}' is written with {}", called, right));
     return found->second;
@@ -472,11 +472,11 @@ struct Parser {
   {
     Value value{.kind = kind};
     size_t start = at;
-    want("@");
+    want(std::string_view(kind == ValueKind::temporary ? "%" : "@"));
     value.name = name();
     want(":");
     typed(value);
-    while (true) {
+    while (kind != ValueKind::temporary) {
       if (take("=")) {
         if (is_at("["))
           value.data = inline_data(value.type);
@@ -679,6 +679,8 @@ struct Parser {
       declaration(ValueKind::state);
     else if (take_word("constant"))
       declaration(ValueKind::constant);
+    else if (take_word("temporary"))
+      declaration(ValueKind::temporary);
     else if (take_word("kernel"))
       kernel_block();
     else if (take_word("output"))

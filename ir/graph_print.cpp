@@ -36,7 +36,7 @@ struct Printer {
     if (number < 0)
       return "_";
     const Value& v = value(number);
-    return (v.kind == ValueKind::input || v.kind == ValueKind::result ? "%" : "@") + print_name(v.name);
+    return std::string(1, sigil(v.kind)) + print_name(v.name);
   }
 
   std::string names(const std::vector<int>& numbers) const
@@ -99,7 +99,7 @@ struct Printer {
 
   void declare(std::string_view word, const Value& v)
   {
-    text += fmt::format("  {} @{}: {}", word, print_name(v.name), type(v));
+    text += fmt::format("  {} {}{}: {}", word, sigil(v.kind), print_name(v.name), type(v));
     if (!v.initial.empty())
       text += " = " + v.initial;
     if (v.rate != 1)
@@ -144,6 +144,8 @@ struct Printer {
         declare("state", v);
       else if (v.kind == ValueKind::constant)
         declare("constant", v);
+      else if (v.kind == ValueKind::temporary)
+        declare("temporary", v);
 
     int open = -1;
     for (const Op& op : graph.ops) {
@@ -189,6 +191,12 @@ std::string_view to_string(Region region)
 {
   static constexpr std::string_view names[] = {"none", "fixed", "image", "parameter", "state", "constant"};
   return names[static_cast<size_t>(region)];
+}
+
+char sigil(ValueKind kind)
+{
+  bool lives_longer = kind == ValueKind::parameter || kind == ValueKind::state || kind == ValueKind::constant;
+  return lives_longer ? '@' : '%';
 }
 
 std::string print_name(std::string_view name)

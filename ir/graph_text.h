@@ -16,6 +16,7 @@ Graph read_graph(const std::shared_ptr<const Source>& source, size_t begin, size
 std::string_view to_string(Region region);
 // Names of letters, digits, _ and . stand as they are, others in quotes.
 std::string print_name(std::string_view name);
+char sigil(ValueKind kind); // % for what a call makes, @ for what outlives it
 
 // Data of more elements is elided.
 constexpr int64_t inline_limit = 64;

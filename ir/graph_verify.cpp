@@ -1,13 +1,11 @@
 // What holds between any two passes, in this order:
-// - every value has a name of its own, a type that fits into memory, a layout that fits the type, a place that is
-// aligned;
+// - every value has a name of its own, a type that fits into memory, a layout that fits the type, an aligned place;
 // - constants carry data of their type, or its name in the side file;
 // - each result is the output of exactly one op, which says so too;
 // - operands are inputs, parameters, states, constants or results of earlier ops;
 // - attributes are complete and within their bounds, result types as the formulas say;
-// - a kernel's ops stand together, kernels in their order, and both sides agree on who is whose; what its nest is
-// called
-//   with is read or made by one of them;
+// - a kernel's ops stand together, kernels in their order, and both sides agree on who is whose; its nest's arguments
+//   exist;
 // - outputs and updates exist, updates have equal types and each target once, losses are scalars.
 #include "ir/graph.h"
 
@@ -85,6 +83,8 @@ struct Verifier {
         const Value& v = value(input);
         if (v.kind == ValueKind::result && v.op >= static_cast<int>(number))
           wrong(fmt::format("reads '{}', which is made later", v.name));
+        if (v.kind == ValueKind::temporary)
+          wrong(fmt::format("reads the temporary '{}', which no op makes", v.name));
       }
     for (size_t k = 0; k < op.outputs.size(); ++k) {
       const Value& v = value(op.outputs[k]);

@@ -31,7 +31,7 @@ NamedTensors interpret(const Graph& graph, const NamedTensors& values, int64_t b
   std::vector<Tensor> tensors(graph.values.size());
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Value& value = graph.values[v];
-    if (value.kind == ValueKind::result)
+    if (value.kind == ValueKind::result || value.kind == ValueKind::temporary)
       continue;
     tensors[v] = given(graph, value, values);
     if (tensors[v].dims != dims_at(value.type.shape, batch))
@@ -52,7 +52,8 @@ NamedTensors interpret(const Graph& graph, const NamedTensors& values, int64_t b
 
   NamedTensors result;
   for (size_t v = 0; v < graph.values.size(); ++v)
-    result[graph.values[v].name] = tensors[v];
+    if (graph.values[v].kind != ValueKind::temporary)
+      result[graph.values[v].name] = tensors[v];
   for (const StateUpdate& update : graph.updates)
     result[graph.values[static_cast<size_t>(update.target)].name] = tensors[static_cast<size_t>(update.value)];
   return result;
