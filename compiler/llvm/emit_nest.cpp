@@ -89,7 +89,7 @@ void Emitter::push_level()
 {
   // Stands where this level's code ends; no code comes of it.
   auto* marker = llvm::cast<llvm::Instruction>(b.CreateFreeze(llvm::PoisonValue::get(b.getInt1Ty())));
-  levels.push_back({marker, {}});
+  levels.emplace_back().marker = marker;
 }
 
 void Emitter::pop_level()
@@ -194,8 +194,8 @@ void Emitter::loop(const Loop& loop)
     if (begin.is_constant()) {
       unrolled(loop, begin.constant, begin.constant + 1);
     } else { // one iteration: no loop
-      fact.scalar = scalar(begin);
-      fact.level = level_of(begin);
+      fact.kind = Fact::Kind::same;
+      fact.as = begin;
       slot = fact;
       nodes(loop.body);
     }
@@ -258,9 +258,15 @@ void Emitter::counted(const Loop& loop, const Fact& known_fact)
     current = phi;
   }
   push_level();
+  levels.back().index = loop.index;
+  levels.back().before = before;
+  levels.back().begin = begin;
   slot.scalar = at;
   loaded.clear();
   nodes(loop.body);
+  for (auto [pointer, bytes] : levels.back().pointers)
+    pointer->addIncoming(b.CreatePtrAdd(pointer, b.getInt64(static_cast<uint64_t>(bytes * loop.step))),
+                         b.GetInsertBlock());
   pop_level();
 
   bool positive = slot.range.lo >= 0;

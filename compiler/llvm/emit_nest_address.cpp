@@ -4,7 +4,8 @@
 //   s = exact + rest, where every term of `exact` is a multiple of D (its index steps that far):
 //   rest within [q*D, q*D + D)  =>  S * (exact / D + q);   for modulo D:  S * (rest - q*D)
 //
-// Where that cannot be proved, the quotient is computed at run time.
+// Where that cannot be proved, the quotient is computed at run time: of the part that steps in larger strides, if the
+// others stay within such a stride.
 #include "compiler/llvm/emitter.h"
 
 #include "ir/location.h"
@@ -47,11 +48,13 @@ Affine Emitter::known(const Affine& a) const
     const Fact& x = fact(term.index);
     if (x.kind == Fact::Kind::constant) {
       result.constant += term.factor * x.value;
+    } else if (x.kind == Fact::Kind::same) {
+      result += x.as * term.factor;
     } else if (x.kind == Fact::Kind::lane) {
       result.constant += term.factor * lanes.begin;
-      result.terms.push_back({term.index, term.factor * lanes.step});
+      result += Affine::of(term.index, term.factor * lanes.step);
     } else {
-      result.terms.push_back(term);
+      result += Affine::of(term.index, term.factor);
     }
   }
   return result;
@@ -243,6 +246,21 @@ void Emitter::add_axis(Address& address, const Affine& s, int64_t stride, const 
       return stride * (remainder ? floor_mod(at, divisor) : floor_div(at, divisor));
     });
   }
+  // s = base + within, base a multiple of g (which divides D) and within in [0, g): only base needs dividing, and the
+  // lanes and unrolled steps inside of one block stay in a row.
+  int64_t g, residue;
+  multiple_of(lanes.index >= 0 ? s.without(lanes.index) : s, &g, &residue);
+  g = std::gcd(g, divisor);
+  Affine lane_part = lanes.index >= 0 ? Affine::of(lanes.index, s.factor(lanes.index)) : Affine();
+  range = range_of(lane_part + residue);
+  int64_t block = floor_div(range.lo, g);
+  if (block == floor_div(range.hi, g)) {
+    Affine within = lane_part + (residue - block * g), base = s - within;
+    address.computed.push_back({quotient(base, divisor, remainder), level_of(base), stride});
+    if (remainder)
+      add(within * stride);
+    return;
+  }
   llvm::Value* value = quotient(s, divisor, remainder);
   if (!is_vector(value)) {
     address.computed.push_back({value, level_of(s), stride});
@@ -292,7 +310,22 @@ llvm::Value* Emitter::pointer(int buffer, const Address& address, int64_t more)
     size_t end = i;
     for (; end < parts.size() && parts[end].level == level; ++end)
       key.insert(key.end(), {parts[end].id, parts[end].factor});
-    at = at_level(level, key, [&] {
+    at = at_level(level, key, [&]() -> llvm::Value* {
+      // One term of a loop: a pointer that goes on with it, unless the index can be scaled in the access itself.
+      Level& loop = levels[static_cast<size_t>(level)];
+      int64_t scale = parts[i].factor * bytes;
+      if (end == i + 1 && parts[i].id == loop.index && scale != 1 && scale != 2 && scale != 4 && scale != 8) {
+        llvm::IRBuilderBase::InsertPointGuard guard(b);
+        b.SetInsertPoint(loop.before->getTerminator());
+        llvm::Value* offset = b.CreateNSWMul(loop.begin, b.getInt64(static_cast<uint64_t>(scale)));
+        llvm::Value* first = b.CreatePtrAdd(at, offset);
+        llvm::BasicBlock* head = loop.marker->getParent();
+        b.SetInsertPoint(head, head->getFirstNonPHIIt());
+        llvm::PHINode* phi = b.CreatePHI(at->getType(), 2);
+        phi->addIncoming(first, loop.before);
+        loop.pointers.push_back({phi, scale});
+        return phi;
+      }
       llvm::Value* offset = nullptr;
       for (; i < end; ++i) {
         llvm::Value* term = b.CreateNSWMul(parts[i].value, b.getInt64(static_cast<uint64_t>(parts[i].factor * bytes)));

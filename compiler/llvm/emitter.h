@@ -26,9 +26,10 @@ constexpr int64_t unbounded = int64_t{1} << 60;
 
 // What is known of an index at this point of the emission.
 struct Fact {
-  enum class Kind : uint8_t { unknown, constant, scalar, lane };
+  enum class Kind : uint8_t { unknown, constant, same, scalar, lane };
   Kind kind = Kind::unknown;
   int64_t value = 0;             // constant
+  Affine as;                     // same: a loop of one iteration is its begin
   llvm::Value* scalar = nullptr; // scalar: an i64
   int level = 0;
   Range range{-unbounded, unbounded};
@@ -39,6 +40,11 @@ struct Fact {
 struct Level {
   llvm::Instruction* marker = nullptr; // code of this level stands before it
   std::map<std::vector<int64_t>, llvm::Value*> memo;
+  // Of a counted loop:
+  int index = -2;
+  llvm::BasicBlock* before = nullptr;
+  llvm::Value* begin = nullptr;
+  std::vector<std::pair<llvm::PHINode*, int64_t>> pointers; // that go on by so many bytes for each step of 1
 };
 
 // The lanes loop that is being emitted: lane l has the index begin + step * l; `width` is the next power of two.

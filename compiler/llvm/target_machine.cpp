@@ -6,6 +6,7 @@
 #include <llvm/IR/LegacyPassManager.h>
 #include <llvm/IR/Module.h>
 #include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/CommandLine.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Target/TargetMachine.h>
@@ -37,6 +38,11 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target)
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
+    // emit_nest already makes pointers that go on with their loops. Loop strength reduction finds nothing better there,
+    // and takes up to 0.2 s for one kernel with many addresses. There is no other switch than LLVM's own option.
+    if (auto option = llvm::cl::getRegisteredOptions().find("disable-lsr");
+        option != llvm::cl::getRegisteredOptions().end())
+      option->second->addOccurrence(0, "disable-lsr", "true");
     return true;
   }();
   (void)registered;
