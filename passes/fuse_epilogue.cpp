@@ -141,26 +141,35 @@ private:
       return fmt::format("{} is not the last result of its kernel", name);
     if (producer.def->is_view)
       return fmt::format("{} is a view", name);
-    if (producer.outputs.size() != 1)
-      return fmt::format("{} comes with {}", name, value(producer.outputs[1]).name);
-    if (!made_plainly(producer))
-      return fmt::format("{} is made in several parts", name);
+    if (std::string why_not = part_of_several(producer, operand); !why_not.empty())
+      return why_not;
     for (int input : op.inputs)
       if (input >= 0 && value(input).kind == ValueKind::result && maker(input).kernel > producer.kernel)
         return fmt::format("{} is computed before {}", name, value(input).name);
     return "";
   }
 
-  // Each statement that writes the op's result writes all of it, one point an element.
-  bool made_plainly(const Op& op) const
+  // Each statement that writes the op's result must write all of it, one point an element, and be the op's last: then
+  // the value stands in a register at the end. Other results may only be the taps of these statements.
+  std::string part_of_several(const Op& op, int result) const
   {
     Formula formula = formula_of(graph, op);
-    const Shape& shape = value(op.outputs[0]).type.shape;
-    if (formula.tensors[static_cast<size_t>(formula.statements.back().target)].role != Role::output)
-      return false;
-    return std::all_of(formula.statements.begin(), formula.statements.end(), [&](const Statement& s) {
-      return formula.tensors[static_cast<size_t>(s.target)].role != Role::output || covers_plainly(s, shape);
-    });
+    const Value& made = value(result);
+    int target = formula.statements.back().target;
+    int outputs = 0;
+    for (int t = 0; t < target; ++t)
+      outputs += formula.tensors[static_cast<size_t>(t)].role == Role::output;
+    if (formula.tensors[static_cast<size_t>(target)].role != Role::output || outputs != made.output)
+      return fmt::format("{} is not the last thing that {} computes", made.name, op.def->name);
+    for (const Statement& s : formula.statements) {
+      bool is_output = formula.tensors[static_cast<size_t>(s.target)].role == Role::output;
+      if (is_output && s.target != target)
+        return fmt::format("{} is made together with {}", made.name,
+                           formula.tensors[static_cast<size_t>(s.target)].name);
+      if (is_output && !covers_plainly(s, made.type.shape))
+        return fmt::format("{} is made in several parts", made.name);
+    }
+    return "";
   }
 
   Graph& graph;

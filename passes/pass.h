@@ -42,7 +42,7 @@ struct RunOptions {
   bool verify_each = true;
   std::string print_after; // a pass's name, "all", or ""
   bool time = false;
-  // Receives dumps ("; IR after fuse_epilogue (unchanged)" and the text), one call a dump.
+  // Receives dumps ("# after fuse_epilogue (unchanged)" and the text: it reads back), one call a dump.
   std::function<void(std::string_view)> dump;
   // Only these passes, in the order given (golden tests, `cnnc net.ir --passes=a,b`); empty: the pipeline.
   std::vector<std::string> only;
@@ -51,7 +51,7 @@ struct RunOptions {
 struct PassTime {
   std::string pass;
   double ms;
-  bool changed;
+  bool changed; // known where `time` or `print_after` asks for it, else true
 };
 
 // Runs the pipeline over every function and nest. Throws InternalError naming the pass after which verify failed.
