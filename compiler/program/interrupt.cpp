@@ -8,15 +8,17 @@ namespace cnnc {
 
 namespace {
 
-volatile sig_atomic_t was_interrupted = 0;
-volatile sig_atomic_t polled = 0;
+// Lock-free, so that a signal handler may touch them.
+std::atomic<bool> was_interrupted = false;
+std::atomic<bool> polled = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 char crash_message[4096];
 size_t crash_length = 0;
 
 void on_interrupt(int)
 {
   if (polled && !was_interrupted) {
-    was_interrupted = 1;
+    was_interrupted = true;
     return;
   }
   _exit(130);
@@ -60,18 +62,18 @@ void install_signal_handlers(const std::string& command)
 
 Interruptible::Interruptible()
 {
-  was_interrupted = 0;
-  polled = 1;
+  was_interrupted = false;
+  polled = true;
 }
 
 Interruptible::~Interruptible()
 {
-  polled = 0;
+  polled = false;
 }
 
-bool interrupted()
+const std::atomic<bool>& interrupted()
 {
-  return was_interrupted != 0;
+  return was_interrupted;
 }
 
 } // namespace cnnc

@@ -1,6 +1,7 @@
 // Ctrl-C, and crashes: exit code 130 for the first, 70 and a command that reproduces it for the second.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 namespace cnnc {
@@ -17,6 +18,6 @@ public:
   Interruptible(const Interruptible&) = delete;
   Interruptible& operator=(const Interruptible&) = delete;
 };
-bool interrupted();
+const std::atomic<bool>& interrupted();
 
 } // namespace cnnc

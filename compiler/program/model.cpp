@@ -1,0 +1,75 @@
+#include "compiler/program/model.h"
+#include "compiler/yaml_reader.h"
+
+#include <cstdio>
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+// A library carries the text that it was made of. It is a help, no more: whatever is wrong with it counts for nothing.
+TrainConfig config_of(const cnn_model& model)
+{
+  try {
+    if (model.source && *model.source)
+      return read_yaml(std::make_shared<Source>(Source{model.name, model.source})).config;
+  } catch (const Error&) {
+    return {};
+  }
+  return {};
+}
+
+bool knows_all(const Graph& graph)
+{
+  for (const int parameter : values_of(graph, ValueKind::parameter))
+    if (!graph.values[static_cast<size_t>(parameter)].data)
+      return false;
+  return true;
+}
+
+} // namespace
+
+void add_model_options(Parser& parser, ModelOptions& options)
+{
+  parser.app.add_option("network", options.path, "a .yaml or .ir file, or a compiled .so")->required();
+  parser.app.add_option("--weights", options.weights, "parameters")->type_name("FILE.safetensors");
+  parser.app.add_option("--threads", options.threads, "how many to run on (all that there are)")
+      ->check(CLI::Range(1, 1024));
+  add_compile_options(parser, options.compile);
+}
+
+OpenModel open_model(const ModelOptions& options, bool train)
+{
+  if (options.path.ends_with(".so")) {
+    OpenModel open{LoadedModel::from_library(options.path), {}, false};
+    check_version(open.model());
+    if (train && !open.model().train_step)
+      throw Error({}, fmt::format("{} was compiled without the training step: cnnc net.yaml --train", options.path));
+    open.config = config_of(open.model());
+    open.has_weights = open.model().embedded != nullptr || !options.weights.empty();
+    return open;
+  }
+  const Network network = read_network(options.path);
+  for (const Warning& warning : network.warnings)
+    std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
+  CompileOptions compile_options = options.compile;
+  compile_options.train = train;
+  OpenModel open{load(compile(network, compile_options)), network.config, false};
+  check_version(open.model());
+  open.has_weights = !options.weights.empty() || knows_all(network.forward);
+  return open;
+}
+
+Block parameters_of(const OpenModel& open, const ModelOptions& options)
+{
+  Block parameters = first_parameters(open.model(), options.seed.value_or(open.config.seed));
+  if (!options.weights.empty())
+    check(open.model(), open.model().load_parameters(parameters.data(), options.weights.c_str()),
+          fmt::format("cannot load {}", options.weights));
+  else if (!open.has_weights)
+    std::fputs("note: no weights were given (--weights): these are random ones\n", stderr);
+  return parameters;
+}
+
+} // namespace cnnc

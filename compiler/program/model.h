@@ -1,0 +1,33 @@
+// A network that can be called: out of a library, or compiled here and now.
+#pragma once
+
+#include "compiler/compile.h"
+#include "compiler/program/compile_options.h"
+#include "runtime/model.h"
+
+namespace cnnc {
+
+struct ModelOptions {
+  std::string path;    // .yaml, .ir or .so
+  std::string weights; // .safetensors; "" for those inside, or first values from the seed
+  std::optional<uint64_t> seed;
+  int threads = available_threads();
+  CompileOptions compile;
+};
+void add_model_options(Parser&, ModelOptions&);
+
+struct OpenModel {
+  LoadedModel loaded;
+  TrainConfig config;       // of the file's `train:`, where the network's text is known
+  bool has_weights = false; // given, or inside: not random
+
+  const cnn_model& model() const { return *loaded.model; }
+};
+
+// `train`: with train_step. Throws Error, also where a library was compiled without that.
+OpenModel open_model(const ModelOptions&, bool train);
+
+// What forward reads: the file, else what is inside, else first values.
+Block parameters_of(const OpenModel&, const ModelOptions&);
+
+} // namespace cnnc

@@ -1,0 +1,103 @@
+#include "compiler/program/commands.h"
+#include "compiler/program/interrupt.h"
+#include "compiler/program/model.h"
+#include "compiler/program/terminal.h"
+#include "runtime/files.h"
+#include "runtime/progress.h"
+#include "runtime/trainer.h"
+
+#include <fmt/format.h>
+
+namespace cnnc {
+
+int train_command(const Arguments& arguments)
+{
+  Parser parser("cnnc train NETWORK [-o weights.safetensors]",
+                "Trains a network on its data set with compiled forward, backward and update code.",
+                {"cnnc train lenet5.yaml", "cnnc train lenet5.yaml -o w.safetensors --epochs 10 --seed 7",
+                 "cnnc train lenet5.so --data ./my-images    # compiled with --train",
+                 "cnnc train lenet5.yaml --resume lenet5.safetensors   # after Ctrl-C"});
+  ModelOptions options;
+  std::string output, data, resume;
+  std::optional<int64_t> batch, epochs;
+  std::optional<double> learning_rate;
+  int64_t limit = 0;
+  add_model_options(parser, options);
+  CLI::App& app = parser.app;
+  app.add_option("-o,--output", output, "where the weights go; default: the network's name and .safetensors, here")
+      ->type_name("FILE");
+  app.add_option("--data", data, "a known data set or a folder, instead of the file's")->type_name("NAME");
+  app.add_option("--epochs", epochs, "instead of the file's")->check(CLI::Range(1, 1000000));
+  app.add_option("--batch", batch, "instead of the file's")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--seed", options.seed, "of first values, order and dropout; instead of the file's");
+  app.add_option("--learning-rate", learning_rate, "instead of the file's")->check(CLI::Range(0.0, 1e9));
+  app.add_option("--limit", limit, "train on the first so many images")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  app.add_option("--resume", resume, "go on from what an interrupted training saved")->type_name("FILE");
+  parser.parse(arguments);
+
+  const OpenModel open = open_model(options, true);
+  const TrainConfig& config = open.config;
+  const std::string source = data.empty() ? config.data : data;
+  if (source.empty())
+    throw Error(config.data_location, "which data set? `data:` in the file's `train:`, or --data");
+  if (output.empty())
+    output = std::string(open.model().name) + ".safetensors";
+  if (same_file(output, options.path))
+    throw Error({}, fmt::format("'{}' is the input: writing there would lose it", output), {}, 2);
+  Dataset dataset;
+  try {
+    dataset = load_dataset(source);
+  } catch (const Error& e) {
+    throw Error(data.empty() && e.exit_code == 1 ? config.data_location : e.where, e.what(), e.notes, e.exit_code);
+  }
+
+  Interruptible interruptible;
+  ProgressBar bar;
+  TrainOptions train;
+  train.epochs = static_cast<int>(epochs.value_or(config.epochs));
+  train.batch = batch.value_or(config.batch);
+  train.learning_rate = learning_rate;
+  train.schedule = config.schedule;
+  train.step_epochs = static_cast<int>(config.step_epochs);
+  train.step_factor = config.step_factor;
+  train.seed = options.seed.value_or(config.seed);
+  train.threads = options.threads;
+  train.limit = limit;
+  train.interrupt = &interrupted();
+  train.on_step = [&](const TrainProgress& p) {
+    const double done = static_cast<double>(p.step) / static_cast<double>(std::max<int64_t>(1, p.steps));
+    std::string details = fmt::format("loss {:.4f}  {} images/s", p.loss, count_text(p.images_per_second));
+    if (p.remaining_seconds >= 0)
+      details += fmt::format("  {} left", duration_text(p.remaining_seconds));
+    bar.update(done, fmt::format("epoch {}/{}", p.epoch, p.epochs), details);
+  };
+  train.on_epoch = [&](const EpochReport& e) {
+    bar.print(fmt::format("epoch {}: loss {:.4f}, test accuracy {:.2f} %, {:.1f} s", e.epoch, e.loss, 100 * e.accuracy,
+                          e.seconds));
+  };
+
+  Trainer trainer(open.model(), dataset, train);
+  if (!options.weights.empty())
+    trainer.load_parameters(options.weights);
+  if (!resume.empty())
+    trainer.load_checkpoint(resume);
+  print(fmt::format("{}: {} training and {} test images, {} epochs, batches of {}, {} thread{}\n", dataset.name,
+                    with_commas(dataset.train.count()), with_commas(dataset.test.count()), train.epochs, train.batch,
+                    train.threads, train.threads == 1 ? "" : "s"));
+  flush_output();
+  const TrainResult result = trainer.run();
+  bar.end();
+  if (result.interrupted) {
+    // The state is in there too, so that it can go on; it serves as weights as well.
+    trainer.save_checkpoint(output);
+    print(fmt::format("interrupted; what was learnt is in {}: go on with --resume {}\n", output, output));
+    return 130;
+  }
+  trainer.save_parameters(output);
+  const double accuracy = result.epochs.empty() ? trainer.evaluate_test().accuracy() : result.epochs.back().accuracy;
+  print(fmt::format("test accuracy {:.2f} %; weights in {}\n", 100 * accuracy, output));
+  return 0;
+}
+
+} // namespace cnnc
