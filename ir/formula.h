@@ -14,8 +14,8 @@
 //   expression: + - * / unary -, comparisons < <= > >= == !=, and or not, numbers, name[subscripts], function(args),
 //               inside(name[subscripts]), an index or a symbol as a value, select(condition, a, b), max(a,b), min(a,b),
 //               cast(dtype, a)
-// Integer expressions use + - * / % and parentheses over symbols; / rounds down; min(a,b) and max(a,b). In a value, / of
-// two numbers is exact (1/2 is 0.5) and / of index values rounds towards zero. `N` is the batch, unless an input's
+// Integer expressions use + - * / % and parentheses over symbols; / rounds down; min(a,b) and max(a,b). In a value, /
+// of two numbers is exact (1/2 is 0.5) and / of index values rounds towards zero. `N` is the batch, unless an input's
 // dimension of that name is something else. Comments run from `#` to the end of the line.
 //
 // Meaning, in this order:
@@ -29,7 +29,8 @@
 //   side falls outside: the adjoint of a skipped read.
 // - max= and min= keep the first winner in the order of the reduction; NaN never wins over a number that came first.
 //   The tap is the number of the winning term: its reduction indices read as digits, the last fastest.
-// - Sums run in the element type, in order. Inputs that are absent (optional): a statement that reads one is dropped, and
+// - Sums run in the element type, in order. Inputs that are absent (optional): a statement that reads one is dropped,
+// and
 //   where that was the tensor's first, updates start from the identity.
 // - `x[...]` in a statement whose left side is also `[...]`: same dimensions; with fewer or 1-sized ones, it is
 //   broadcast as in NumPy. All tensors under `...` in one statement broadcast to the left side's shape.
@@ -104,10 +105,11 @@ struct BoundInput {
   std::optional<TensorType> type; // nothing: absent
 };
 
-// Text to Formula. `inputs` in order; `outputs` in order (dims may be empty: then the shape follows from the ranges of the
-// left sides). Dimension names of the inputs become symbols beside `symbols`; the same name with two values throws. The
-// element type is that of the first input that is a float (or else the first). Errors are reported at their place in the
-// text where the source has the text at `where` or below, else at `where` with the line in the message. Throws Error.
+// Text to Formula. `inputs` in order; `outputs` in order (dims may be empty: then the shape follows from the ranges of
+// the left sides). Dimension names of the inputs become symbols beside `symbols`; the same name with two values throws.
+// The element type is that of the first input that is a float (or else the first). Errors are reported at their place
+// in the text where the source has the text at `where` or below, else at `where` with the line in the message. Throws
+// Error.
 Formula bind_formula(std::string_view text, const std::vector<BoundInput>& inputs,
                      const std::vector<OperandSpec>& outputs, const Symbols& symbols, const Location& where);
 
