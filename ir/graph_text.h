@@ -8,8 +8,8 @@ namespace cnnc {
 // `nest_name` gives the name behind `kernel k0 -> @`.
 std::string print_graph(const Graph& graph, const std::function<std::string(int)>& nest_name);
 
-// One graph from `text`, a part of source's text that starts at the offset `begin`. `nest_number` is asked for the names
-// behind `kernel k0 -> @`; -1: there is none.
+// One graph from `text`, a part of source's text that starts at the offset `begin`. `nest_number` is asked for the
+// names behind `kernel k0 -> @`; -1: there is none.
 Graph read_graph(const std::shared_ptr<const Source>& source, size_t begin, size_t end,
                  const std::function<int(std::string_view)>& nest_number);
 
