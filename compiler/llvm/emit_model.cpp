@@ -292,7 +292,8 @@ private:
   {
     const std::string bytes = note_section(note_text(interface, target, info));
     auto* content = llvm::ConstantDataArray::getString(module.getContext(), bytes, false);
-    auto* note = new llvm::GlobalVariable(module, content->getType(), true, llvm::GlobalValue::PrivateLinkage, content);
+    auto* note = new llvm::GlobalVariable(module, content->getType(), true, llvm::GlobalValue::InternalLinkage, content,
+                                          "cnnc_note");
     note->setSection(".note.cnnc");
     note->setAlignment(llvm::Align(4));
     llvm::appendToUsed(module, {note});
