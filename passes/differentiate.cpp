@@ -203,8 +203,11 @@ private:
     int result = graph.ops[made].outputs[0];
     rename(result, graph.values[value].name + ".gradient");
     adjoints[value].push_back(result);
+    std::string text = to_string(gradient.formula);
+    for (size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at))
+      text.replace(at, 1, "; ");
     remarks.add(op.location, fmt::format("{} is the gradient of {} through {}: {}", graph.values[result].name,
-                                         graph.values[value].name, title(op), to_string(gradient.formula)));
+                                         graph.values[value].name, title(op), text));
   }
 
   bool is_named(int value) const

@@ -20,16 +20,16 @@ void gather_scatters(Graph& graph, const Target&, Remarks& remarks)
   for (Op& op : graph.ops) {
     Formula formula = formula_of(graph, op);
     const std::string name = op.name.empty() ? graph.values[op.outputs[0]].name : op.name;
-    if (int count = gather_scatters(formula)) {
+    const size_t before = formula.statements.size();
+    if (size_t count = static_cast<size_t>(gather_scatters(formula))) {
       std::vector<int> inputs;
       for (int number : formula.input_numbers)
         inputs.push_back(op.inputs[number]);
       op.inputs = std::move(inputs);
       op.attributes = attributes_of(formula);
       op.def = &op_formula;
-      remarks.add(op.location, fmt::format("{} gathers what {} scattered, in {} statements", name,
-                                           count == 1 ? "a statement" : fmt::format("{} statements", count),
-                                           formula.statements.size()));
+      remarks.add(op.location, fmt::format("{} gathers: {} of its statements became {}, one for each phase of a stride",
+                                           name, count, formula.statements.size() - before + count));
     }
     for (const Statement& s : formula.statements)
       if (s.update != Update::assign && !is_one_to_one(s))
