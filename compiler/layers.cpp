@@ -172,7 +172,7 @@ private:
     for (const int input : inputs)
       types.push_back(input < 0 ? std::nullopt : std::optional(at(input).type));
     try {
-      bind(*layer.def, types, attributes, layer.text_where);
+      cnnc::bind(*layer.def, types, attributes, layer.text_where);
     } catch (const Error& e) {
       Error error = shape_error(fmt::format("op '{}'", layer.op), e.where, inputs, e.what());
       error.notes.insert(error.notes.begin(), {layer.where, fmt::format("used by '{}'", layer.name)});
