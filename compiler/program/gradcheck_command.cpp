@@ -65,58 +65,62 @@ class Gradcheck {
 public:
   Gradcheck(const Network& network, CompileOptions options, int64_t batch, int threads, uint64_t seed)
       : batch(batch),
-        key(seed_key(seed)),
-        network(network)
+        key(seed_key(seed))
   {
     if (!network.forward.kernels.empty())
       throw Error({network.source, 1, 1}, "gradcheck wants a network as it is before the passes");
     Graph graph = network.loss ? *network.loss : with_sum(network.forward);
     graph.name = network.name;
-    for (const Value& value : graph.values)
-      if ((value.kind == ValueKind::parameter || value.kind == ValueKind::input) && is_float(value.type.dtype))
-        names.push_back(value.name);
     const auto users = users_of(graph);
-    std::erase_if(names, [&](const std::string& name) { return users[static_cast<size_t>(graph.find(name))].empty(); });
+    std::vector<std::string> parameter_names, input_names;
+    for (size_t v = 0; v < graph.values.size(); ++v)
+      if (is_float(graph.values[v].type.dtype) && !users[v].empty()) {
+        if (graph.values[v].kind == ValueKind::parameter)
+          parameter_names.push_back(graph.values[v].name);
+        if (graph.values[v].kind == ValueKind::input)
+          input_names.push_back(graph.values[v].name);
+      }
+    names = parameter_names;
+    names.insert(names.end(), input_names.begin(), input_names.end());
+
     convert_precision(graph, DType::f32, DType::f64);
-    Graph value = graph, gradients = graph;
+    graph.training->optimizer = nullptr;
+    graph.training->attributes.clear();
+    Graph value = graph, of_parameters = graph, of_inputs = graph;
     value.training.reset();
-    gradients.training->optimizer = nullptr;
-    gradients.training->attributes.clear();
-    gradients.training->gradients = names;
-    // Loss alone, many times; loss and gradients once.
-    loss_model = load(compile(Program{{std::move(value)}, {}}, options));
-    LoadedModel gradient_model = load(compile(Program{{std::move(gradients)}, {}}, options));
-    const cnn_model& model = *gradient_model.model;
+    of_parameters.name += ".gradients";
+    of_parameters.training->gradients = parameter_names;
+    of_inputs.training->gradients = input_names;
+    Program program;
+    program.functions.push_back(std::move(value));
+    if (!parameter_names.empty())
+      program.functions.push_back(std::move(of_parameters));
+    loaded = load(compile(std::move(program), options));
+    const cnn_model& model = *loaded->model;
 
     parameters = first_parameters(model, seed);
     for (int32_t p = 0; p < model.parameter_count; ++p)
       fill_zeros(model.parameters[p]);
     make_inputs(model);
-    std::vector<void*> outputs;
-    for (int32_t o = 0; o < model.output_count; ++o) {
-      results.emplace_back(DType::f64, dims_of(model.outputs[o], batch));
-      outputs.push_back(results.back().bytes.data());
-    }
-    const ModelThreads pool(model, threads);
-    const Block space = workspace_of(model, batch, threads, CNN_FORWARD);
-    check(model, model.forward(parameters.data(), batch, pointers.data(), outputs.data(), space.data(), pool.get()),
-          "the way back");
-    copy_parameters(model);
-    workspace = workspace_of(*loss_model->model, batch, 1, CNN_FORWARD);
+    workspace = workspace_of(model, batch, 1, CNN_FORWARD);
+    if (!parameter_names.empty())
+      find_parameter_gradients(model, threads);
+    if (!input_names.empty())
+      find_input_gradients(std::move(of_inputs), options, threads);
   }
 
   int64_t elements() const
   {
     int64_t sum = 0;
     for (size_t t = 0; t < names.size(); ++t)
-      sum += results[t + 1].size();
+      sum += results[t].size();
     return sum;
   }
 
   // All elements of the tensor, or so many of them.
   Checked check_tensor(size_t t, int64_t samples)
   {
-    const Tensor& gradient = results[t + 1];
+    const Tensor& gradient = results[t];
     Checked checked{names[t], fmt::format("[{}]", fmt::join(gradient.dims, ",")), gradient.size(), 0, 0, 0, 0, 0};
     double largest = 0;
     for (int64_t i = 0; i < gradient.size(); ++i)
@@ -152,14 +156,13 @@ public:
     return checked;
   }
 
-  std::vector<std::string> names; // what is checked; results[t + 1] is the gradient of names[t]
-  std::vector<Tensor> results;    // the loss, then gradients
+  std::vector<std::string> names; // what is checked: parameters, then inputs
+  std::vector<Tensor> results;    // their gradients, likewise
 
 private:
   int64_t batch;
   uint64_t key;
-  const Network& network;
-  std::optional<LoadedModel> loss_model;
+  std::optional<LoadedModel> loaded;
   Block parameters, workspace;
   std::vector<Tensor> inputs;
   std::vector<const void*> pointers;
@@ -196,24 +199,58 @@ private:
       pointers.push_back(input.bytes.data());
   }
 
-  // The other program may lay its parameters out in another way.
-  void copy_parameters(const cnn_model& from)
+  void find_parameter_gradients(const cnn_model& model, int threads)
   {
-    const cnn_model& to = *loss_model->model;
-    Block block = first_parameters(to, 0);
-    for (int32_t p = 0; p < from.parameter_count; ++p) {
-      std::vector<double> values(static_cast<size_t>(elements_of(from.parameters[p], 1)));
+    const ModelThreads pool(model, threads);
+    const Block space = workspace_of(model, batch, threads, CNN_GRADIENTS), state(model.state_bytes),
+                block(model.parameter_bytes);
+    check(model, model.init_state(state.data(), 0), "init_state");
+    // The loss has the type of the network: here it is a double.
+    double loss = 0;
+    void* where = &loss;
+    check(model,
+          model.gradients(parameters.data(), state.data(), batch, pointers.data(), static_cast<float*>(where),
+                          block.data(), space.data(), pool.get()),
+          "the way back");
+    for (const std::string& name : names)
+      for (int32_t p = 0; p < model.parameter_count; ++p)
+        if (name == model.parameters[p].name) {
+          results.emplace_back(DType::f64, dims_of(model.parameters[p], 1));
+          check(model,
+                model.get_parameter(block.data(), name.c_str(), results.back().bytes.data(), results.back().size()),
+                "get_parameter");
+        }
+  }
+
+  void find_input_gradients(Graph graph, const CompileOptions& options, int threads)
+  {
+    const LoadedModel gradients = load(compile(Program{{std::move(graph)}, {}}, options));
+    const cnn_model& model = *gradients.model;
+    // The two programs may lay their parameters out in different ways.
+    Block block = first_parameters(model, 0);
+    for (int32_t p = 0; p < model.parameter_count; ++p) {
+      const char* name = model.parameters[p].name;
+      std::vector<double> values(static_cast<size_t>(elements_of(model.parameters[p], 1)));
       const auto count = static_cast<int64_t>(values.size());
-      check(from, from.get_parameter(parameters.data(), from.parameters[p].name, values.data(), count),
-            "get_parameter");
-      check(to, to.set_parameter(block.data(), from.parameters[p].name, values.data(), count), "set_parameter");
+      check(model, loaded->model->get_parameter(parameters.data(), name, values.data(), count), "get_parameter");
+      check(model, model.set_parameter(block.data(), name, values.data(), count), "set_parameter");
     }
-    parameters = std::move(block);
+    std::vector<Tensor> outputs;
+    std::vector<void*> out;
+    for (int32_t o = 0; o < model.output_count; ++o)
+      outputs.emplace_back(DType::f64, dims_of(model.outputs[o], batch));
+    for (Tensor& output : outputs)
+      out.push_back(output.bytes.data());
+    const ModelThreads pool(model, threads);
+    const Block space = workspace_of(model, batch, threads, CNN_FORWARD);
+    check(model, model.forward(block.data(), batch, pointers.data(), out.data(), space.data(), pool.get()),
+          "the way back");
+    results.insert(results.end(), outputs.begin() + 1, outputs.end()); // behind the loss
   }
 
   double* place(const std::string& name, int64_t at)
   {
-    const cnn_model& model = *loss_model->model;
+    const cnn_model& model = *loaded->model;
     for (int32_t i = 0; i < model.input_count; ++i)
       if (name == model.inputs[i].name)
         return inputs[static_cast<size_t>(i)].data<double>() + at;
@@ -227,7 +264,7 @@ private:
   {
     double value = 0;
     void* output = &value;
-    const cnn_model& model = *loss_model->model;
+    const cnn_model& model = *loaded->model;
     check(model, model.forward(parameters.data(), batch, pointers.data(), &output, workspace.data(), nullptr),
           "forward");
     return value;
@@ -282,7 +319,7 @@ int gradcheck_command(const Arguments& arguments)
   bool good = true;
   for (size_t t = 0; t < gradcheck.names.size(); ++t) {
     // A sample in proportion, of small tensors at least a few.
-    const int64_t size = gradcheck.results[t + 1].size();
+    const int64_t size = gradcheck.results[t].size();
     const int64_t share =
         static_cast<int64_t>(static_cast<double>(samples) * static_cast<double>(size) / static_cast<double>(all));
     const Checked checked = gradcheck.check_tensor(t, all <= all_below ? size : std::max<int64_t>(16, share));
