@@ -322,7 +322,7 @@ int gradcheck_command(const Arguments& arguments)
     const int64_t size = gradcheck.results[t].size();
     const int64_t share =
         static_cast<int64_t>(static_cast<double>(samples) * static_cast<double>(size) / static_cast<double>(all));
-    const Checked checked = gradcheck.check_tensor(t, all <= all_below ? size : std::max<int64_t>(16, share));
+    const Checked checked = gradcheck.check_tensor(t, all <= all_below ? size : std::max<int64_t>(64, share));
     const bool bad = !(checked.worst <= tolerance);
     good = good && !bad;
     table.add_row({checked.name, checked.shape,
