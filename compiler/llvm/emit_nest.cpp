@@ -189,7 +189,8 @@ void Emitter::loop(const Loop& loop)
         !std::all_of(loop.begin.begin(), loop.begin.end(), [&](const Affine& a) { return known(a).is_constant(); }) ||
         !std::all_of(loop.end.begin(), loop.end.end(), [&](const Affine& a) { return known(a).is_constant(); }))
       fail("an unrolled loop whose bounds are no constants");
-    unrolled(loop, fact.range.lo, fact.range.hi + 1);
+    if (!accumulate(loop))
+      unrolled(loop, fact.range.lo, fact.range.hi + 1);
   } else if (one_each && distance.is_constant() && distance.constant <= loop.step) {
     if (begin.is_constant()) {
       unrolled(loop, begin.constant, begin.constant + 1);
@@ -262,7 +263,7 @@ void Emitter::counted(const Loop& loop, const Fact& known_fact)
   levels.back().before = before;
   levels.back().begin = begin;
   slot.scalar = at;
-  loaded.clear();
+  forget_loads();
   nodes(loop.body);
   for (auto [pointer, bytes] : levels.back().pointers)
     pointer->addIncoming(b.CreatePtrAdd(pointer, b.getInt64(static_cast<uint64_t>(bytes * loop.step))),
@@ -291,7 +292,7 @@ void Emitter::counted(const Loop& loop, const Fact& known_fact)
       result->addIncoming(registers[key], latch);
       registers[key] = result;
     }
-  loaded.clear();
+  forget_loads();
 }
 
 void Emitter::lanes_loop(const Loop& loop)
@@ -352,7 +353,7 @@ void Emitter::branch(const If& node)
   for (int side = 0; side < 2; ++side) {
     b.SetInsertPoint(side == 0 ? then : otherwise);
     registers = before;
-    loaded.clear();
+    forget_loads();
     nodes(side == 0 ? node.then_body : node.else_body);
     b.CreateBr(join);
     last[side] = b.GetInsertBlock();
@@ -361,7 +362,7 @@ void Emitter::branch(const If& node)
   join->moveAfter(last[1]);
   b.SetInsertPoint(join);
   registers = before;
-  loaded.clear();
+  forget_loads();
   for (const auto& [key, of] : written) {
     llvm::Value *x = after[0][key], *y = after[1][key];
     llvm::PHINode* phi = b.CreatePHI(x->getType(), 2);
@@ -382,11 +383,11 @@ void Emitter::branch_of_lanes(const If& node, const Affine& condition)
       bool taken = condition.constant + condition.terms[0].factor * lane >= 0;
       lanes.active[static_cast<size_t>(lane)] = before[static_cast<size_t>(lane)] && taken == side;
     }
-    loaded.clear(); // a masked load of one side has nothing for the other
+    forget_loads(); // a masked load of one side has nothing for the other
     nodes(side ? node.then_body : node.else_body);
     lanes.active = before;
   }
-  loaded.clear();
+  forget_loads();
 }
 
 void Emitter::note_register(int buffer, const std::vector<Affine>& at, WrittenRegisters& written)
@@ -396,8 +397,9 @@ void Emitter::note_register(int buffer, const std::vector<Affine>& at, WrittenRe
     return;
   bool along_lanes = false;
   RegisterKey key = register_key(buffer, at, &along_lanes);
-  Written& noted = written.try_emplace(key, Written{0, of.type.dtype}).first->second;
+  Written& noted = written.try_emplace(key, Written{0, of.type.dtype, 1}).first->second;
   noted.width = std::max(noted.width, along_lanes ? lanes.width : 0);
+  noted.count = std::max(noted.count, along_lanes ? lanes.count : 1);
 }
 
 // Walks as the emission will, without emitting: unrolled indices take their values.
@@ -445,6 +447,27 @@ void Emitter::written_registers(std::span<const Node> body, WrittenRegisters& wr
       slot = outer;
     }
   }
+}
+
+// Phis that only other such phis use: registers that every iteration writes before it reads them.
+void Emitter::erase_dead_phis()
+{
+  std::set<llvm::PHINode*> dead;
+  for (llvm::BasicBlock& each : *f)
+    for (llvm::PHINode& phi : each.phis())
+      dead.insert(&phi);
+  for (bool changed = true; changed;) {
+    changed = std::erase_if(dead, [&](llvm::PHINode* phi) {
+                return std::any_of(phi->user_begin(), phi->user_end(), [&](llvm::User* user) {
+                  auto* other = llvm::dyn_cast<llvm::PHINode>(user);
+                  return !other || !dead.contains(other);
+                });
+              }) > 0;
+  }
+  for (llvm::PHINode* phi : dead)
+    phi->replaceAllUsesWith(llvm::PoisonValue::get(phi->getType()));
+  for (llvm::PHINode* phi : dead)
+    phi->eraseFromParent();
 }
 
 // The collapsed chain: digits of the first task by division, then the next task by counting up.
@@ -500,7 +523,7 @@ void Emitter::tasks(std::vector<const Loop*>& chain, const std::vector<Node>& bo
   }
   push_level();
   registers.clear();
-  loaded.clear();
+  forget_loads();
   nodes(body);
   pop_level();
 
@@ -530,7 +553,7 @@ EmittedRegion Emitter::region(std::span<const Node> top, const std::string& name
   batch.range = {1, int64_t{1} << 31};
   levels.clear();
   registers.clear();
-  loaded.clear();
+  forget_loads();
   lanes = {};
   spent = 0;
 
@@ -649,6 +672,8 @@ EmittedRegion Emitter::region(std::span<const Node> top, const std::string& name
   nothing->moveAfter(&f->back());
   b.SetInsertPoint(nothing);
   b.CreateRetVoid();
+
+  erase_dead_phis();
 
   std::string complaint;
   llvm::raw_string_ostream stream(complaint);

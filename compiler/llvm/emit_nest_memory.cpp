@@ -117,6 +117,10 @@ llvm::Value* Emitter::load(int buffer, const Address& address, const Mask& mask)
     key.push_back(lane);
   if (auto found = loaded.find(key); found != loaded.end())
     return found->second;
+  if (stale.contains(key)) { // no instruction: it keeps LLVM from taking the earlier load
+    b.CreateFence(llvm::AtomicOrdering::AcquireRelease, llvm::SyncScope::SingleThread);
+    stale.clear();
+  }
 
   llvm::Type* type = memory_type(dtype);
   llvm::Value* value = nullptr;

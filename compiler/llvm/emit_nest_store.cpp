@@ -181,9 +181,8 @@ void Emitter::write_register(int buffer, const std::vector<Affine>& at, llvm::Va
   }
   if (lanes.width < width)
     v = with_width(v, width);
-  // Lanes past the end keep what they hold, unless they lie past the register's row and nobody sees them.
-  int64_t row = nest.buffers[static_cast<size_t>(buffer)].type.shape.back().size;
-  bool visible = lanes.count < width && key.second % row + lanes.count < row;
+  // Lanes past the end keep what they hold, unless nothing ever reaches them.
+  bool visible = lanes.count < widths.at(key).count;
   auto hole = std::find(lanes.active.begin(), lanes.active.begin() + lanes.count, false);
   if (to && (visible || hole != lanes.active.begin() + lanes.count)) {
     std::vector<llvm::Constant*> each;

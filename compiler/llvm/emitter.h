@@ -1,6 +1,6 @@
 // The state of one region's emission. The parts: emit_nest.cpp (loops, regions), emit_nest_store.cpp (stores and
-// registers), emit_nest_address.cpp (where an element lies), emit_nest_memory.cpp (loads and stores of lanes),
-// emit_nest_border.cpp (zero_border), emit_expr.cpp (values).
+// registers), emit_nest_unroll.cpp (accumulators), emit_nest_address.cpp (where an element lies), emit_nest_memory.cpp
+// (loads and stores of lanes), emit_nest_border.cpp (zero_border), emit_expr.cpp (values).
 //
 // Levels: 0 is the function, then one for each loop that remains a loop. Integer arithmetic of a level (sums of affine
 // terms, addresses) is put at the head of that loop, before its marker: as far out as its indices allow. What is left
@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 
 namespace cnnc {
@@ -95,6 +97,7 @@ private:
   struct Written {
     int width; // 0: a scalar
     DType type;
+    int count; // the most lanes of it that a store ever reaches
   };
   using WrittenRegisters = std::map<RegisterKey, Written>;
 
@@ -114,6 +117,7 @@ private:
   void note_register(int buffer, const std::vector<Affine>& at, WrittenRegisters&);
   void push_level();
   void pop_level();
+  void erase_dead_phis();
   void spend(int64_t nodes);
   llvm::BasicBlock* block(const char* name);
   [[noreturn]] void fail(const std::string& what) const;
@@ -127,6 +131,11 @@ private:
   void write_register(int buffer, const std::vector<Affine>& at, llvm::Value*);
   llvm::Value* with_width(llvm::Value*, int width);
   llvm::Value* zero(DType, int width);
+
+  // emit_nest_unroll.cpp
+  bool accumulate(const Loop&); // false: not such a loop, nothing emitted
+  void read_again();
+  void forget_loads();
 
   // emit_nest_border.cpp
   void zero_border(const ZeroBorder&);
@@ -186,6 +195,7 @@ private:
   std::map<RegisterKey, llvm::Value*> registers;
   WrittenRegisters widths; // of each register, the most lanes that the region ever writes at once
   std::map<std::vector<int64_t>, llvm::Value*> loaded; // in this straight line of code: begins with the buffer's group
+  std::set<std::vector<int64_t>> stale;                // loaded before read_again(), since the last barrier
   int64_t spent = 0;
 };
 
