@@ -151,9 +151,10 @@ private:
       std::string text = e.what();
       if (text.starts_with(def.name + ": "))
         text.erase(0, def.name.size() + 2);
-      Error error = shape_error(label, e.where.is_known() ? e.where : where, inputs, text);
-      error.notes.insert(error.notes.begin(), e.notes.begin(), e.notes.end());
-      throw error;
+      // An error in a value of the layer is no matter of shapes.
+      if (e.where.is_known() && !(e.where == where))
+        throw Error(e.where, fmt::format("{}: {}", label, text), e.notes);
+      throw shape_error(label, where, inputs, text);
     }
   }
 

@@ -458,12 +458,10 @@ private:
       const size_t at = open.back();
       open.pop_back();
       if (at == i) {
-        std::string path = fmt::format("'{}'", layers[i].name);
-        for (size_t k = reader[i]; k < layers.size(); k = reader[k])
-          path += fmt::format(" is read by '{}'", layers[k].name);
-        throw Error(from.where,
-                    fmt::format("a cycle: '{}' reads '{}', and {}", layers[i].name, from.name,
-                                i == found->second ? "that is itself" : path),
+        std::string path;
+        for (size_t k = i; k < layers.size(); k = reader[k])
+          path.insert(0, fmt::format(" reads '{}'", layers[k].name));
+        throw Error(from.where, fmt::format("a cycle: '{}'{}", layers[i].name, path),
                     {{layers[found->second].where, fmt::format("'{}' stands here", from.name)}});
       }
       for (const NameAt& next : layers[at].from)
@@ -545,6 +543,14 @@ private:
   {
     expect_map(node, "train");
     const std::vector<std::string> known{"data", "loss", "optimizer", "batch", "epochs", "seed", "schedule"};
+    for (const YamlEntry& entry : node.entries)
+      for (const OpDef* def : op_table())
+        for (const AttributeDef& attribute : def->is_optimizer ? def->attributes : std::vector<AttributeDef>{})
+          if (attribute.name == entry.key)
+            throw Error(entry.key_location,
+                        fmt::format("'{}' belongs to the optimizer: `optimizer: {{{}: {{{}: ...}}}}`", entry.key,
+                                    def->name, entry.key));
+    check_keys(node, "train", known);
     const YamlEntry& loss_entry = required(node, "loss", "train");
     loss.where = loss_entry.key_location;
     loss.def = read_trait(loss_entry.value, "loss", &OpDef::is_loss, loss.attributes);
@@ -555,12 +561,6 @@ private:
                                             : "there is nothing to train: every layer is frozen");
     const YamlEntry& optimizer = required(node, "optimizer", "train");
     loss.optimizer = read_trait(optimizer.value, "optimizer", &OpDef::is_optimizer, loss.optimizer_attributes);
-    for (const YamlEntry& entry : node.entries)
-      for (const AttributeDef& attribute : loss.optimizer->attributes)
-        if (attribute.name == entry.key)
-          throw Error(entry.key_location, fmt::format("'{}' belongs to the optimizer: `optimizer: {{{}: {{{}: ...}}}}`",
-                                                      entry.key, loss.optimizer->name, entry.key));
-    check_keys(node, "train", known);
 
     TrainConfig& config = network.config;
     config.data_location = where;
