@@ -111,10 +111,14 @@ llvm::Value* Emitter::load(int buffer, const Address& address, const Mask& mask)
     key.insert(key.end(), {term.index, term.factor});
   for (const Address::Computed& part : address.computed)
     key.insert(key.end(), {number(part.value), part.factor});
-  key.push_back(lanes.count);
+  key.push_back(address.is_scalar() ? 0 : lanes.count); // one element is the same in any lanes loop
   key.insert(key.end(), address.lanes.begin(), address.lanes.end());
-  for (bool lane : mask.lanes)
-    key.push_back(lane);
+  bool of_lanes = !address.is_scalar() || mask.vector;
+  for (size_t lane = 0; lane < mask.lanes.size(); ++lane) // a lane that takes part, but lies outside
+    of_lanes = of_lanes || (lanes.active[lane] && !mask.lanes[lane]);
+  if (of_lanes)
+    for (bool lane : mask.lanes)
+      key.push_back(lane);
   if (auto found = loaded.find(key); found != loaded.end())
     return found->second;
   if (stale.contains(key)) { // no instruction: it keeps LLVM from taking the earlier load
@@ -133,8 +137,7 @@ llvm::Value* Emitter::load(int buffer, const Address& address, const Mask& mask)
     value = from_memory(b.CreateAlignedLoad(type, at, alignment(dtype)), dtype);
     if (mask.condition)
       value = b.CreateSelect(mask.condition, value, llvm::Constant::getNullValue(value->getType()));
-    auto end = mask.lanes.begin() + std::min<int64_t>(lanes.count, std::ssize(mask.lanes));
-    if (mask.vector || std::find(mask.lanes.begin(), end, false) != end) { // some lanes are outside
+    if (of_lanes) {
       llvm::Value* all = b.CreateVectorSplat(static_cast<unsigned>(lanes.width), value);
       value = b.CreateSelect(mask_value(mask), all, llvm::Constant::getNullValue(all->getType()));
     }
