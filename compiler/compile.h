@@ -39,7 +39,8 @@ struct Compiled {
 // asked for and the file says nothing of it.
 Program program_of(const Network&, const CompileOptions&);
 
-// Throws Error: weights that do not fit, an unknown pass or machine (exit code 2).
+// A program that has nests already is compiled with those. Throws Error: weights that do not fit, an unknown pass or
+// machine (exit code 2).
 Compiled compile(const Network&, const CompileOptions&);
 Compiled compile(Program, const CompileOptions&);
 

@@ -2,6 +2,7 @@
 #include "compiler/yaml_document.h"
 #include "compiler/yaml_reader.h"
 #include "runtime/files.h"
+#include "runtime/safetensors.h"
 
 #include <fmt/format.h>
 
@@ -11,11 +12,38 @@ namespace {
 
 constexpr size_t ir_byte_limit = 64 << 20;
 
+std::string data_path(const std::string& path)
+{
+  return path + ".safetensors";
+}
+
+// Data that the text only names, from the file beside it.
+void fill_data(Program& program, const std::string& path)
+{
+  std::optional<SafetensorsFile> file;
+  for (Graph& function : program.functions)
+    for (Value& value : function.values) {
+      if (value.data || value.data_name.empty())
+        continue;
+      if (!file)
+        file.emplace(data_path(path));
+      const SafetensorsFile::Entry* entry = file->find(value.data_name);
+      std::vector<int64_t> dims;
+      for (const Dim& dim : value.type.shape)
+        dims.push_back(dim.size);
+      if (!entry || entry->dims != dims || entry->dtype != value.type.dtype)
+        throw Error(value.location, fmt::format("{} {} '{}' as {}", data_path(path), entry ? "does not have" : "has no",
+                                                value.data_name, to_string(value.type)));
+      value.data = std::make_shared<Tensor>(file->read(*entry));
+    }
+}
+
 Network read_ir(const std::shared_ptr<const Source>& source)
 {
   Network network;
   network.source = source;
   network.program = parse_program(source);
+  fill_data(*network.program, source->name);
   const std::vector<Graph>& functions = network.program->functions;
   if (functions.empty())
     throw Error({source, 1, 1}, "the file has no network, as in `net @name(%image: f32[n,1,28,28]) { ... }`");
@@ -28,6 +56,20 @@ Network read_ir(const std::shared_ptr<const Source>& source)
 }
 
 } // namespace
+
+void write_program(const std::string& path, const Program& program)
+{
+  std::map<std::string, const Tensor*> data;
+  for (const Graph& function : program.functions)
+    for (const auto& [name, tensor] : elided_data(function)) {
+      const auto [at, fresh] = data.emplace(name, tensor);
+      if (!fresh && (at->second->dims != tensor->dims || at->second->bytes != tensor->bytes))
+        throw Error({}, fmt::format("two functions have different data under the name '{}'", name));
+    }
+  if (!data.empty())
+    write_safetensors(data_path(path), {data.begin(), data.end()});
+  write_file_atomically(path, to_string(program));
+}
 
 std::shared_ptr<const Source> read_source(const std::string& path, size_t limit)
 {

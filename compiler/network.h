@@ -58,6 +58,10 @@ struct Network {
 // cannot be read.
 Network read_network(const std::string& path);
 
+// The text of a program in a file, and the data that it only names in PATH.safetensors; read_network finds it there.
+// Throws Error: exit code 3.
+void write_program(const std::string& path, const Program&);
+
 // A whole file, at most `limit` bytes. Throws Error with exit code 3 where it cannot be read, 1 where it is larger.
 std::shared_ptr<const Source> read_source(const std::string& path, size_t limit);
 

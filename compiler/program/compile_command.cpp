@@ -96,9 +96,22 @@ std::string text_of(const Compiled& compiled, const std::string& emit_what)
     return emit(compiled.program, compiled.target, compiled.info(), Emit::llvm);
   if (emit_what == "asm")
     return emit(compiled.program, compiled.target, compiled.info(), Emit::assembly);
-  if (emit_what == "obj")
-    return emit(compiled.program, compiled.target, compiled.info(), Emit::object);
-  return to_string(compiled.program);
+  return emit(compiled.program, compiled.target, compiled.info(), Emit::object);
+}
+
+// A program's text: with its data beside it where it becomes a file.
+void give_program(const Program& program, const std::string& output)
+{
+  if (!output.empty()) {
+    write_program(output, program);
+    return;
+  }
+  print(to_string(program));
+  for (const Graph& function : program.functions)
+    if (!elided_data(function).empty()) {
+      std::fputs("note: large tensors are only named in this text: with -o they are written beside it\n", stderr);
+      return;
+    }
 }
 
 double milliseconds_since(std::chrono::steady_clock::time_point start)
@@ -127,8 +140,7 @@ int compile_command(const Arguments& arguments)
   for (const Warning& warning : network.warnings)
     std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
   if (flags.emit == "graph" && flags.options.passes.empty()) {
-    const std::string text = to_string(program_of(network, flags.options));
-    flags.output.empty() ? print(text) : write_file_atomically(flags.output, text);
+    give_program(program_of(network, flags.options), flags.output);
     return 0;
   }
 
@@ -164,6 +176,10 @@ int compile_command(const Arguments& arguments)
     if (flags.verbose)
       report(fmt::format("wrote {} and {} in {:.0f} ms\n", flags.output,
                          fs::path(flags.output).replace_extension(".h").string(), milliseconds_since(start)));
+    return 0;
+  }
+  if (flags.emit == "graph" || flags.emit == "loops") {
+    give_program(compiled.program, flags.output);
     return 0;
   }
   const std::string text = text_of(compiled, flags.emit);
