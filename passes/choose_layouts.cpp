@@ -174,8 +174,9 @@ std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& sha
 {
   auto dim_of = [&](const std::string& name) {
     for (size_t d = 0; d < at.size(); d++)
-      if (int index = at[d].bare(); index >= 0 && nest.indices[index].name == name)
-        return static_cast<int>(d);
+      for (const Affine::Term& term : at[d].terms)
+        if (term.index >= 0 && term.factor == 1 && nest.indices[term.index].name == name)
+          return static_cast<int>(d);
     return -1;
   };
   int lane = schedule.lanes.empty() ? -1 : dim_of(schedule.lanes);
@@ -252,7 +253,7 @@ private:
           graph.values[value].layout = layout_for(at, shape, now.schedule, nest).value_or(planar(shape.size()));
           continue;
         }
-        double copy = 1.5 * static_cast<double>(elements(shape)) * (1 + 1.0 / 32);
+        double copy = static_cast<double>(elements(shape)) * (1 + 1.0 / 32);
         std::optional<Layout> wanted = layout_for(at, shape, ideal.schedule, nest);
         if (!wanted || *wanted == *graph.values[value].layout || ideal.cycles + copy > 0.95 * now.cycles)
           continue;

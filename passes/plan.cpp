@@ -139,7 +139,7 @@ private:
     if (access.free) {
       for (const Affine& at : access.at)
         if (at.uses(lanes))
-          return at.bare() == lanes ? Lane::contiguous : Lane::gathered;
+          return at.factor(lanes) == 1 ? Lane::contiguous : Lane::gathered;
       return Lane::broadcast;
     }
     for (const Axis& axis : access.buffer->layout.axes)
@@ -198,7 +198,7 @@ private:
       }
     if (products < 2)
       kept = 1;
-    return accs == 1 || accs + kept + 1 <= target.vector_registers;
+    return accs == 1 || accs + kept + 1 < target.vector_registers;
   }
 
   double steps_of(int lanes, int64_t width, int64_t batch) const
@@ -222,8 +222,8 @@ private:
       if (access.in_reduction) {
         double cost = load_cost[static_cast<int>(lane)] * (access.checked ? 2 : 1);
         // A panel larger than the first cache comes from the second.
-        if (lane == Lane::contiguous && count * static_cast<double>(width) * 4 * steps > target.l1_bytes)
-          cost *= 2;
+        if (lane == Lane::contiguous && count * static_cast<double>(width) * 4 * steps > target.l1_bytes / 2)
+          cost *= 5;
         loads += count * cost;
       } else if (access.is_store) {
         ends += accs * store_cost[static_cast<int>(lane)];
@@ -332,7 +332,7 @@ private:
       schedule.width = width;
       order_tiles(schedule, lanes);
     }
-    order_reduction(schedule, accumulators(tile), lanes, width);
+    order_reduction(schedule, tile, lanes, width);
     return schedule;
   }
 
@@ -368,15 +368,29 @@ private:
     schedule.tile.insert(schedule.tile.begin() + static_cast<std::ptrdiff_t>(to), step);
   }
 
-  // What is written out innermost: the index that walks contiguously through an operand, else the last one. The
-  // window's loops stay rolled: written out, their overlapping broadcasts would all be kept alive.
-  void order_reduction(StageSchedule& schedule, int64_t accs, int lanes, int64_t width) const
+  // A window's index that slides over a tiled one: h + i with 7 rows in the tile. Written out, neighbouring steps share
+  // loads, all of which would be kept alive.
+  bool slides(int index, const Tile& tile) const
+  {
+    for (const Access& access : accesses)
+      for (const Affine& at : access.at)
+        if (access.in_reduction && at.uses(index))
+          for (size_t d = 0; d < box.size(); d++)
+            if (tile.sizes[d] > 1 && at.uses(box[d].index))
+              return true;
+    return false;
+  }
+
+  // What is written out innermost: the index that walks contiguously through an operand, else the last one that does
+  // not slide.
+  void order_reduction(StageSchedule& schedule, const Tile& tile, int lanes, int64_t width) const
   {
     if (reductions != 1)
       return;
+    int64_t accs = accumulators(tile);
     int chosen = -1;
     for (const Dimension& d : reduced) {
-      if (d.index == lanes || !d.extent || d.fixed || *d.extent < 2)
+      if (d.index == lanes || !d.extent || d.fixed || *d.extent < 2 || slides(d.index, tile))
         continue;
       bool contiguous = false, blocked = false;
       for (const Access& access : accesses)

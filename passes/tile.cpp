@@ -132,7 +132,7 @@ private:
 
   std::vector<Node> leaf()
   {
-    // Inner loops in the box's order, the lanes last: operands that change least stay longest.
+    // Inner loops in the box's order, those of the operand that stays in registers last, the lanes innermost.
     std::vector<Inner> inner;
     std::vector<std::vector<Inner>> pieces; // of the lanes: full vectors, then a partial one
     std::map<int, Affine> offsets;
@@ -150,6 +150,14 @@ private:
       inner.push_back({i, extent->second});
       offsets[loop.index] = Affine::of(i);
     }
+    std::vector<int> kept = kept_indices();
+    std::stable_partition(inner.begin(), inner.end(), [&](const Inner& i) {
+      return std::none_of(kept.begin(), kept.end(), [&](int index) {
+        auto offset = offsets.find(index);
+        return offset != offsets.end() && offset->second.uses(i.index);
+      });
+    });
+    bool lanes_kept = std::find(kept.begin(), kept.end(), lanes_index) != kept.end();
     int block = -1, lane = -1;
     int64_t whole = 0, rest = 0;
     if (lanes_index >= 0) {
@@ -164,10 +172,16 @@ private:
       reduce_lane = nest.add_index(schedule.lanes + ".lanes");
 
     // Scalars of the point become tiles.
-    registers.clear();
+    // A partial vector has registers of its own, so that nobody asks what its other lanes hold.
+    std::map<int, int> of_whole, of_rest;
     for (const Node& node : point)
-      if (const Store* store = std::get_if<Store>(&node.is))
-        expand(store->target, inner, whole + (rest > 0), lanes_index >= 0);
+      if (const Store* store = std::get_if<Store>(&node.is)) {
+        if (lanes_index < 0 || whole > 0)
+          expand(of_whole, store->target, inner, lanes_index >= 0 ? whole : 0, schedule.width);
+        if (rest > 0)
+          expand(of_rest, store->target, inner, 1, rest);
+      }
+    registers = of_whole;
 
     std::vector<Node> result;
     auto each_piece = [&](const std::function<std::vector<Node>(const std::vector<Inner>&)>& make) {
@@ -203,15 +217,17 @@ private:
       if (whole > 0) {
         std::vector<Inner> loops = inner;
         if (whole > 1)
-          loops.push_back({block, whole, schedule.width});
+          loops.insert(lanes_kept ? loops.end() : loops.begin(), Inner{block, whole, schedule.width});
         loops.push_back({lane, schedule.width, 1, true});
         Affine block_at = whole > 1 ? Affine::of(block) : Affine(0);
+        registers = of_whole;
         call_with(loops, block_at * schedule.width + Affine::of(lane), block_at);
       }
       if (rest > 0) {
         std::vector<Inner> loops = inner;
         loops.push_back({lane, rest, 1, true});
-        call_with(loops, Affine(whole * schedule.width) + Affine::of(lane), whole);
+        registers = of_rest;
+        call_with(loops, Affine(whole * schedule.width) + Affine::of(lane), 0);
       }
     };
 
@@ -241,6 +257,34 @@ private:
     return result;
   }
 
+  // The indices of the operand of which a step loads least: its loads are kept while the other's come and go.
+  std::vector<int> kept_indices() const
+  {
+    std::vector<int> kept;
+    int64_t least = 0;
+    for (const Node& node : point) {
+      const Store* store = std::holds_alternative<Loop>(node.is) ? reduction_of(node).store : nullptr;
+      if (!store)
+        continue;
+      for_each(*store->value, [&](const Expr& e) {
+        if (e.fn != Fn::read || nest.buffers[e.tensor].role == BufferRole::registers)
+          return;
+        std::vector<int> used;
+        int64_t loads = 1;
+        for (const auto& [index, extent] : extents)
+          if (std::any_of(e.at.begin(), e.at.end(), [&, i = index](const Affine& at) { return at.uses(i); })) {
+            used.push_back(index);
+            loads *= name(index) == schedule.lanes ? ceil_div(extent, schedule.width) : extent;
+          }
+        if (least == 0 || loads < least) {
+          least = loads;
+          kept = used;
+        }
+      });
+    }
+    return kept;
+  }
+
   std::vector<Inner> with_reduce_lane(std::vector<Inner> loops) const
   {
     if (reduce_lane >= 0)
@@ -265,24 +309,25 @@ private:
     return Update::sum;
   }
 
-  void expand(int buffer, const std::vector<Inner>& inner, int64_t blocks, bool lanes)
+  // The scalar `buffer` as an array over the tile's loops; `blocks` vectors of `width` lanes, or no lanes of the box.
+  void expand(std::map<int, int>& to, int buffer, const std::vector<Inner>& inner, int64_t blocks, int64_t width)
   {
-    if (nest.buffers[buffer].role != BufferRole::registers || registers.count(buffer))
+    if (nest.buffers[buffer].role != BufferRole::registers || to.count(buffer))
       return;
-    if (inner.empty() && !lanes && reduce_lane < 0) {
-      registers[buffer] = buffer;
+    if (inner.empty() && blocks == 0 && reduce_lane < 0) {
+      to[buffer] = buffer;
       return;
     }
     Buffer tile = nest.buffers[buffer];
     tile.role = BufferRole::local;
     for (const Inner& i : inner)
       tile.type.shape.push_back({i.count, false});
-    if (lanes)
+    if (blocks > 0)
       tile.type.shape.push_back({blocks, false});
-    if (lanes || reduce_lane >= 0)
-      tile.type.shape.push_back({schedule.width, false});
+    if (blocks > 0 || reduce_lane >= 0)
+      tile.type.shape.push_back({width, false});
     tile.layout = planar(tile.type.shape.size());
-    registers[buffer] = nest.add_buffer(tile);
+    to[buffer] = nest.add_buffer(tile);
   }
 
   // A reduction: its loops in the schedule's order around the tile's loops.

@@ -1,0 +1,283 @@
+// GFLOP/s of single kernels on one thread, and per cent of the FMA peak that is measured in the same run, in turns.
+//
+//   bench/kernels [--json] [--filter TEXT]
+//
+// Each row is a network of one layer between inner tensors: its kernel is compiled as in any network (layouts,
+// schedule, machine code) and called on its own, again and again; borders and copies of the caller's tensors are not in
+// it.
+#include "compiler/compile.h"
+#include "compiler/compile_nest.h"
+#include "compiler/jit.h"
+#include "compiler/machine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+namespace cnnc {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds(Clock::time_point from)
+{
+  return std::chrono::duration<double>(Clock::now() - from).count();
+}
+
+// Independent chains of FMAs, enough to hide their latency: as many as registers allow.
+class Peak {
+public:
+  explicit Peak(const Target& target) : lanes(static_cast<int>(target.lanes(4)))
+  {
+    int chains = std::min(target.vector_registers - 4, 24);
+    std::string text = fmt::format(
+        "nest @peak(in %x: f32[64], in %r: f32[1], out %y: f32[{0},{1}]) {{\n"
+        "  registers %acc: f32[{0},{1}]\n"
+        "  for point in 0..1 {{\n"
+        "    unroll a in 0..{0} {{ lanes l in 0..{1} {{ %acc[a,l] = 0 }} }}\n"
+        "    for i in 0..{2} {{ unroll a in 0..{0} {{ lanes l in 0..{1} {{ %acc[a,l] += %x[l] * %r[0] }} }} }}\n"
+        "    unroll a in 0..{0} {{ lanes l in 0..{1} {{ %y[a,l] = %acc[a,l] }} }}\n"
+        "  }}\n}}\n",
+        chains, lanes, steps);
+    Nest nest = parse_nest(std::make_shared<Source>(Source{"peak", text}));
+    CompiledNest compiled = compile_nest(nest, target);
+    jit.add(compiled.bytes);
+    run = jit.find<RegionFunction>(compiled.regions[0].symbol);
+    flops = 2.0 * chains * lanes * steps;
+    y.resize(static_cast<size_t>(chains * lanes));
+  }
+
+  double gflops()
+  {
+    void* args[] = {x.data(), r.data(), y.data()};
+    Clock::time_point from = Clock::now();
+    run(args, 1, nullptr, 0, 1);
+    return flops / seconds(from) * 1e-9;
+  }
+
+private:
+  static constexpr int steps = 20000;
+  int lanes;
+  Jit jit;
+  RegionFunction* run = nullptr;
+  double flops = 0;
+  std::vector<float> x = std::vector<float>(64, 1.0f), r = std::vector<float>(1, 1e-9f), y;
+};
+
+struct Row {
+  std::string name;
+  std::string text;   // of the network; the kernel whose op's name starts with `kernel` is timed
+  std::string kernel; // "" for the last
+  double macs;
+};
+
+// One compiled kernel of a program with memory for its arguments.
+class TimedKernel {
+public:
+  TimedKernel(const Program& program, const Graph& graph, const Kernel& kernel, const Target& target)
+  {
+    const Nest& nest = program.nests[static_cast<size_t>(kernel.nest)];
+    schedule = nest.schedule;
+    CompiledNest compiled = compile_nest(nest, target);
+    jit.add(compiled.bytes);
+    for (const CompiledNest::Region& region : compiled.regions) {
+      bool is_border = regions.size() + 1 < compiled.regions.size();
+      regions.push_back(
+          {jit.find<RegionFunction>(region.symbol), evaluate(region.tasks, [](int) { return int64_t{1}; }), is_border});
+    }
+    for (int value : kernel.arguments) {
+      const Value& v = graph.values[static_cast<size_t>(value)];
+      size_t bytes = static_cast<size_t>(stored_elements(v.layout.value_or(planar(v.type.shape.size())), v.type.shape) *
+                                         bytes_of(v.type.dtype));
+      auto* memory = static_cast<float*>(std::aligned_alloc(64, (bytes + 4096) / 64 * 64));
+      for (size_t i = 0; i < bytes / 4; i++)
+        memory[i] = static_cast<float>((i * 2654435761u >> 20) % 256) / 256.0f - 0.5f;
+      arguments.push_back(memory);
+    }
+    local = std::aligned_alloc(64, static_cast<size_t>(graph.thread_bytes + 4096) / 64 * 64);
+  }
+  ~TimedKernel()
+  {
+    for (void* memory : arguments)
+      std::free(memory);
+    std::free(local);
+  }
+  TimedKernel(const TimedKernel&) = delete;
+  TimedKernel& operator=(const TimedKernel&) = delete;
+
+  double run_once()
+  {
+    Clock::time_point from = Clock::now();
+    for (const Region& region : regions)
+      region.run(arguments.data(), 1, local, 0, region.tasks);
+    return seconds(from);
+  }
+
+  std::string schedule;
+
+private:
+  struct Region {
+    RegionFunction* run;
+    int64_t tasks;
+    bool is_border;
+  };
+  Jit jit;
+  std::vector<Region> regions;
+  std::vector<void*> arguments;
+  void* local = nullptr;
+};
+
+// The layer behind another and before two readers, so that its operands and results are inner tensors and nothing joins
+// its kernel but `more`.
+std::string conv(int in, int out, int size, int kernel, int stride, int pad, int groups, const char* more = "",
+                 int last = 0)
+{
+  int made = (size + 2 * pad - kernel) / stride + 1;
+  last = last ? last : made; // the size that `more` leaves
+  return fmt::format(
+      "net @bench(%image: f32[n,{0},{2},{2}]) {{\n"
+      "  parameter @w: f32[{1},{7},{3},{3}] = he(9)\n  parameter @b: f32[{1}] = zero\n"
+      "  %x = sigmoid %image : f32[n,{0},{2},{2}]\n"
+      "  %timed = conv2d %x, @w, @b {{stride = [{4}, {4}], padding = [{5}, {5}, {5}, {5}], groups = {6}}} : "
+      "f32[n,{1},{8},{8}]\n{9}"
+      "  %last = global_avg_pool {10} : f32[n,{1},1,1]\n  output %last\n}}\n",
+      in, out, size, kernel, stride, pad, groups, in / groups, made, more, *more ? "%more" : "%timed");
+}
+
+std::string relu(int out, int size)
+{
+  return fmt::format("  %more = relu %timed : f32[n,{0},{1},{1}]\n", out, size);
+}
+
+std::string gradients(int in, int out, int size, int kernel)
+{
+  int pad = kernel / 2;
+  return fmt::format("net @bench(%image: f32[n,{0},{2},{2}]) {{\n"
+                     "  parameter @w0: f32[{0},1,1,1] = he(9)\n"
+                     "  parameter @w: f32[{1},{0},{3},{3}] = he(9)\n"
+                     "  %x = conv2d %image, @w0, _ {{groups = {0}}} : f32[n,{0},{2},{2}]\n"
+                     "  %timed = conv2d %x, @w, _ {{padding = [{4}, {4}, {4}, {4}]}} : f32[n,{1},{2},{2}]\n"
+                     "  %s = sigmoid %timed : f32[n,{1},{2},{2}]\n"
+                     "  %loss = formula %s {{inputs = [\"s[N,C,H,W]\"], outputs = [\"loss[]\"], "
+                     "text = \"loss[] += s[n,c,h,w] * s[n,c,h,w]\"}} : f32[]\n"
+                     "  train %loss {{gradients = [\"w\", \"w0\"]}}\n}}\n",
+                     in, out, size, kernel, pad);
+}
+
+std::vector<Row> rows()
+{
+  auto macs = [](double in, double out, double size, double kernel, double groups = 1) {
+    return in / groups * out * size * size * kernel * kernel;
+  };
+  std::vector<Row> rows;
+  auto same = [&](int in, int out, int size) {
+    rows.push_back({fmt::format("conv 3x3 {}->{} {}", in, out, size), conv(in, out, size, 3, 1, 1, 1), "timed",
+                    macs(in, out, size, 3)});
+  };
+  same(64, 64, 56);
+  same(128, 128, 28);
+  same(256, 256, 14);
+  same(256, 256, 28);
+  same(512, 512, 14);
+  std::string fused = relu(1024, 14);
+  rows.push_back({"conv 1x1 256->1024 14 bias relu", conv(256, 1024, 14, 1, 1, 0, 1, fused.c_str()), "timed",
+                  macs(256, 1024, 14, 1)});
+  same(512, 512, 7);
+  rows.push_back({"conv 7x7 s2 3->64 112", conv(3, 64, 224, 7, 2, 3, 1), "timed", macs(3, 64, 112, 7)});
+  rows.push_back({"conv 11x11 s4 3->96 55", conv(3, 96, 227, 11, 4, 0, 1), "timed", macs(3, 96, 55, 11)});
+  rows.push_back({"conv 5x5 groups 2 96->256 27", conv(96, 256, 27, 5, 1, 2, 2), "timed", macs(96, 256, 27, 5, 2)});
+  for (auto [in, out, size] :
+       {std::array{64, 64, 56}, std::array{128, 128, 28}, std::array{256, 256, 14}, std::array{512, 512, 14}}) {
+    rows.push_back({fmt::format("backward-weights 3x3 {}->{} {}", in, out, size), gradients(in, out, size, 3),
+                    "timed.gradient.weight", macs(in, out, size, 3)});
+    rows.push_back({fmt::format("backward-data 3x3 {}->{} {}", in, out, size), gradients(in, out, size, 3),
+                    "timed.gradient.x", macs(in, out, size, 3)});
+  }
+  std::string pool = "  %r = relu %timed : f32[n,64,112,112]\n  %more = max_pool2d %r {kernel = [2, 2], stride = [2, "
+                     "2]} : f32[n,64,56,56]\n";
+  rows.push_back(
+      {"conv+relu+pool 64->64 112", conv(64, 64, 112, 3, 1, 1, 1, pool.c_str(), 56), "timed", macs(64, 64, 112, 3)});
+  return rows;
+}
+
+bool is_wanted(const Graph& graph, const Kernel& kernel, const std::string& name)
+{
+  return std::any_of(kernel.ops.begin(), kernel.ops.end(), [&](int op) {
+    const Op& o = graph.ops[static_cast<size_t>(op)];
+    return o.name == name ||
+           (!o.outputs.empty() && o.outputs[0] >= 0 && graph.values[static_cast<size_t>(o.outputs[0])].name == name);
+  });
+}
+
+double median(std::vector<double> v)
+{
+  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
+  return v[v.size() / 2];
+}
+
+int run(bool json, const std::string& filter)
+{
+  Target target = make_target("native");
+  Peak peak(target);
+  if (!json)
+    fmt::print("{:36} {:>9} {:>9} {:>7}\n", "kernel", "ms", "GFLOP/s", "peak %");
+  for (const Row& row : rows()) {
+    if (row.name.find(filter) == std::string::npos)
+      continue;
+    Program program = parse_program(std::make_shared<Source>(Source{row.name, row.text}));
+    CompileOptions options;
+    Compiled compiled = compile(std::move(program), options);
+    const Graph& graph = compiled.program.functions[0];
+    std::unique_ptr<TimedKernel> timed;
+    for (const Kernel& kernel : graph.kernels)
+      if (is_wanted(graph, kernel, row.kernel) || (!timed && &kernel == &graph.kernels.back()))
+        timed = std::make_unique<TimedKernel>(compiled.program, graph, kernel, target);
+    timed->run_once();
+    int calls = std::max(3, static_cast<int>(0.5 / timed->run_once() / 10));
+    std::vector<double> times, peaks;
+    for (int i = 0; i < 10; i++) {
+      peaks.push_back(peak.gflops());
+      for (int k = 0; k < calls; k++)
+        times.push_back(timed->run_once());
+    }
+    double time = median(times), best = median(peaks), gflops = 2 * row.macs / time * 1e-9;
+    if (json)
+      fmt::print("{{\"kernel\": \"{}\", \"ms\": {:.4f}, \"gflops\": {:.1f}, \"peak_gflops\": {:.1f}, \"percent\": "
+                 "{:.1f}, \"schedule\": \"{}\"}}\n",
+                 row.name, time * 1e3, gflops, best, 100 * gflops / best, timed->schedule);
+    else
+      fmt::print("{:36} {:9.4f} {:9.1f} {:7.1f}   {}\n", row.name, time * 1e3, gflops, 100 * gflops / best,
+                 timed->schedule);
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+} // namespace
+} // namespace cnnc
+
+int main(int argc, char** argv)
+{
+  bool json = false;
+  std::string filter;
+  for (int i = 1; i < argc; i++) {
+    if (std::strcmp(argv[i], "--json") == 0)
+      json = true;
+    else if (std::strcmp(argv[i], "--filter") == 0 && i + 1 < argc)
+      filter = argv[++i];
+    else {
+      fmt::print(stderr, "usage: kernels [--json] [--filter TEXT]\n");
+      return 2;
+    }
+  }
+  try {
+    return cnnc::run(json, filter);
+  } catch (const cnnc::Error& error) {
+    fmt::print(stderr, "{}\n", cnnc::render(error));
+    return error.exit_code;
+  }
+}
