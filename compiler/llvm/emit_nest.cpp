@@ -154,8 +154,14 @@ llvm::Value* Emitter::bound(const std::vector<Affine>& bounds, bool largest)
 
 void Emitter::nodes(const std::vector<Node>& body)
 {
-  for (const Node& each : body)
-    node(each);
+  for (std::span<const Node> rest = body; !rest.empty();) {
+    size_t done = accumulate(rest);
+    if (done == 0) {
+      node(rest.front());
+      done = 1;
+    }
+    rest = rest.subspan(done);
+  }
 }
 
 void Emitter::node(const Node& each)
@@ -189,8 +195,7 @@ void Emitter::loop(const Loop& loop)
         !std::all_of(loop.begin.begin(), loop.begin.end(), [&](const Affine& a) { return known(a).is_constant(); }) ||
         !std::all_of(loop.end.begin(), loop.end.end(), [&](const Affine& a) { return known(a).is_constant(); }))
       fail("an unrolled loop whose bounds are no constants");
-    if (!accumulate(loop))
-      unrolled(loop, fact.range.lo, fact.range.hi + 1);
+    unrolled(loop, fact.range.lo, fact.range.hi + 1);
   } else if (one_each && distance.is_constant() && distance.constant <= loop.step) {
     if (begin.is_constant()) {
       unrolled(loop, begin.constant, begin.constant + 1);

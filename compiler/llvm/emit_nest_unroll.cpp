@@ -21,7 +21,9 @@ constexpr size_t most_loops = 6; // whose orders are all tried
 struct Chain {
   std::vector<const Loop*> reduced, parallel;
   const std::vector<Node>* body = nullptr;
+  const Loop* lanes = nullptr; // around the store, or none
   const Store* store = nullptr;
+  std::vector<const Expr*> operands; // reads of memory
 };
 
 std::optional<Chain> chain_of(const Loop& outermost, const Nest& nest)
@@ -39,11 +41,16 @@ std::optional<Chain> chain_of(const Loop& outermost, const Nest& nest)
   Chain chain;
   chain.body = body;
   if (body->size() == 1)
-    if (auto* lanes = std::get_if<Loop>(&body->front().is); lanes && lanes->kind == LoopKind::lanes)
+    if (auto* lanes = std::get_if<Loop>(&body->front().is); lanes && lanes->kind == LoopKind::lanes) {
+      chain.lanes = lanes;
       body = &lanes->body;
+    }
   chain.store = body->size() == 1 ? std::get_if<Store>(&body->front().is) : nullptr;
   if (!chain.store || chain.store->update == Update::assign || reads(*chain.store->value, chain.store->target) ||
       nest.buffers.at(static_cast<size_t>(chain.store->target)).role != BufferRole::registers)
+    return std::nullopt;
+  if (chain.lanes && (chain.lanes->begin.size() != 1 || chain.lanes->end.size() != 1 ||
+                      !chain.lanes->begin[0].is_constant() || !chain.lanes->end[0].is_constant()))
     return std::nullopt;
   for (const Loop* loop : loops) {
     // Alone in its subscript: then two iterations never meet in one accumulator.
@@ -51,6 +58,10 @@ std::optional<Chain> chain_of(const Loop& outermost, const Nest& nest)
                              [&](const Affine& at) { return at.terms.size() == 1 && at.uses(loop->index); });
     (alone ? chain.parallel : chain.reduced).push_back(loop);
   }
+  for_each(*chain.store->value, [&](const Expr& e) {
+    if (e.fn == Fn::read && nest.buffers.at(static_cast<size_t>(e.tensor)).role != BufferRole::registers)
+      chain.operands.push_back(&e);
+  });
   return chain.parallel.size() <= most_loops ? std::optional(chain) : std::nullopt;
 }
 
@@ -79,75 +90,123 @@ int64_t alive(const Expr& read, const std::vector<const Loop*>& order)
   return count;
 }
 
-} // namespace
-
-bool Emitter::accumulate(const Loop& outermost)
+// What a subscript of the chain's accumulators can be.
+Interval reach(const Chain& chain, const Affine& at)
 {
-  std::optional<Chain> found = chain_of(outermost, nest);
-  if (!found)
-    return false;
-  Chain& chain = *found;
-  std::vector<const Expr*> operands;
-  for_each(*chain.store->value, [&](const Expr& e) {
-    if (e.fn == Fn::read && nest.buffers.at(static_cast<size_t>(e.tensor)).role != BufferRole::registers)
-      operands.push_back(&e);
+  return range(at, [&](int index) -> Interval {
+    for (const Loop* loop : chain.parallel)
+      if (loop->index == index)
+        return {loop->begin[0].constant, loop->end[0].constant - 1};
+    if (chain.lanes && chain.lanes->index == index)
+      return {chain.lanes->begin[0].constant, chain.lanes->end[0].constant - 1};
+    return {-unbounded, unbounded};
   });
+}
 
-  std::vector<size_t> order(chain.parallel.size()), best;
+// The same steps in the same order, and accumulators apart.
+bool may_join(const Chain& one, const Chain& other)
+{
+  auto same = [](const Loop* x, const Loop* y) {
+    return x->index == y->index && x->begin == y->begin && x->end == y->end && x->step == y->step;
+  };
+  if (!std::equal(one.reduced.begin(), one.reduced.end(), other.reduced.begin(), other.reduced.end(), same))
+    return false;
+  const Store &x = *one.store, &y = *other.store;
+  if (x.tap >= 0 || y.tap >= 0 || reads(*x.value, y.target) || reads(*y.value, x.target))
+    return false;
+  if (x.target != y.target)
+    return true;
+  for (size_t dim = 0; dim < x.at.size(); ++dim) {
+    Interval a = reach(one, x.at[dim]), b = reach(other, y.at[dim]);
+    if (a.hi < b.lo || b.hi < a.lo)
+      return true;
+  }
+  return false;
+}
+
+// The order in which the operands need the fewest registers; the given one stays unless another is better.
+void order_parallel(Chain& chain)
+{
+  std::vector<size_t> order(chain.parallel.size());
   for (size_t i = 0; i < order.size(); ++i)
     order[i] = i;
+  std::vector<const Loop*> given = chain.parallel;
   int64_t fewest = std::numeric_limits<int64_t>::max();
-  do { // the given order first: it stays unless another is better
+  do {
     std::vector<const Loop*> loops;
     for (size_t i : order)
-      loops.push_back(chain.parallel[i]);
+      loops.push_back(given[i]);
     int64_t sum = 0;
-    for (const Expr* read : operands)
+    for (const Expr* read : chain.operands)
       sum += alive(*read, loops);
-    if (sum < fewest)
-      fewest = sum, best = order;
+    if (sum < fewest) {
+      fewest = sum;
+      chain.parallel = loops;
+    }
   } while (std::next_permutation(order.begin(), order.end()));
-  std::vector<const Loop*> loops;
-  for (size_t i : best)
-    loops.push_back(chain.parallel[i]);
+}
+
+} // namespace
+
+size_t Emitter::accumulate(std::span<const Node> all)
+{
+  // Chains over the same steps that do not touch each other's accumulators run side by side.
+  std::vector<Chain> chains;
+  for (const Node& node : all) {
+    auto* loop = std::get_if<Loop>(&node.is);
+    std::optional<Chain> chain = loop && loop->kind == LoopKind::unroll ? chain_of(*loop, nest) : std::nullopt;
+    if (!chain ||
+        !std::all_of(chains.begin(), chains.end(), [&](const Chain& other) { return may_join(other, *chain); }))
+      break;
+    chains.push_back(std::move(*chain));
+  }
+  if (chains.empty())
+    return 0;
 
   // All that the whole of it reads, beside all that it keeps.
   int64_t held = 0;
+  std::set<int> targets;
+  for (Chain& chain : chains) {
+    for (const Expr* read : chain.operands) {
+      int64_t different = 1;
+      for (const std::vector<const Loop*>* loops : {&chain.reduced, &chain.parallel})
+        for (const Loop* loop : *loops)
+          different *= depends(*read, *loop) ? std::min<int64_t>(trips(*loop), 1000) : 1;
+      held = std::min<int64_t>(held + different, 1'000'000);
+    }
+    targets.insert(chain.store->target);
+    order_parallel(chain);
+  }
   for (const auto& [key, value] : registers)
-    if (key.first == chain.store->target) {
+    if (targets.contains(key.first)) {
       int64_t bits = static_cast<int64_t>(value->getType()->getPrimitiveSizeInBits().getFixedValue());
       held += ceil_div(bits, target.vector_bytes * 8);
     }
-  for (const Expr* read : operands) {
-    int64_t different = 1;
-    for (const std::vector<const Loop*>* all : {&chain.reduced, &chain.parallel})
-      for (const Loop* loop : *all)
-        different *= depends(*read, *loop) ? std::min<int64_t>(trips(*loop), 1000) : 1;
-    held = std::min<int64_t>(held + different, 1'000'000);
-  }
   bool crowded = held > target.vector_registers;
 
-  std::vector<Fact> outer = facts;
-  std::function<void(size_t)> run = [&](size_t depth) {
-    bool in_reduced = depth < chain.reduced.size();
-    if (depth == chain.reduced.size() && crowded)
-      read_again();
-    if (depth == chain.reduced.size() + loops.size())
-      return nodes(*chain.body);
-    const Loop& loop = in_reduced ? *chain.reduced[depth] : *loops[depth - chain.reduced.size()];
+  auto run = [&](auto&& self, const std::vector<const Loop*>& loops, size_t depth, auto&& innermost) -> void {
+    if (depth == loops.size())
+      return innermost();
+    const Loop& loop = *loops[depth];
+    Fact& slot = facts[static_cast<size_t>(loop.index)];
+    Fact outer = slot;
     for (int64_t value = loop.begin[0].constant; value < loop.end[0].constant; value += loop.step) {
       spend(1);
-      Fact fact;
-      fact.kind = Fact::Kind::constant;
-      fact.value = value;
-      fact.range = {value, value};
-      facts[static_cast<size_t>(loop.index)] = fact;
-      run(depth + 1);
+      slot = {};
+      slot.kind = Fact::Kind::constant;
+      slot.value = value;
+      slot.range = {value, value};
+      self(self, loops, depth + 1, innermost);
     }
+    slot = outer;
   };
-  run(0);
-  std::copy(outer.begin(), outer.end(), facts.begin()); // in place: callers hold on to their index's
-  return true;
+  run(run, chains.front().reduced, 0, [&] {
+    if (crowded)
+      read_again();
+    for (const Chain& chain : chains)
+      run(run, chain.parallel, 0, [&] { nodes(*chain.body); });
+  });
+  return chains.size();
 }
 
 // From here on loads are loaded anew; LLVM may not know that they are the same.

@@ -133,7 +133,7 @@ private:
   llvm::Value* zero(DType, int width);
 
   // emit_nest_unroll.cpp
-  bool accumulate(const Loop&); // false: not such a loop, nothing emitted
+  size_t accumulate(std::span<const Node>); // how many of the first nodes are emitted: 0 where they are no such loops
   void read_again();
   void forget_loads();
 

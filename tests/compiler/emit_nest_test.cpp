@@ -332,38 +332,71 @@ TEST_CASE("borders and pad lanes become zero")
   CHECK_FALSE(run_compiled(nest, host_target(), random_arguments(nest, 1, 1), 1, true, 1).borders_are_zero[1]);
 }
 
-TEST_CASE("28 accumulators stay in registers")
+TEST_CASE("28 accumulators stay in registers, in whatever order the loops are unrolled")
 {
-  std::string text =
-      R"(nest @conv(in %x: f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}, in @w: f32[64,64,3,3] as {0/16, 1/16, 2, 3, 1%16, 0%16}, out %y: f32[n,64,56,56] as {0, 1/16, 2, 3, 1%16}) {
+  for (std::string rolled : {"i in 0..3, j in 0..3", "i in 0..3"})
+    for (std::string order : {"a in 0..14, b in 0..2", "b in 0..2, a in 0..14"}) {
+      bool window = rolled.size() < 15; // its columns are unrolled, and share what they read
+      std::string steps = window ? "j in 0..3, k in 0..4" : "k in 0..16";
+      CAPTURE(rolled);
+      CAPTURE(order);
+      std::string text = fmt::format(
+          R"(nest @conv(in %x: f32[n,64,56,56] as {{0, 1/16, 2+1+1, 3+1+1, 1%16}}, in @w: f32[64,64,3,3] as {{0/16, 1/16, 2, 3, 1%16, 0%16}}, out %y: f32[n,64,56,56] as {{0, 1/16, 2, 3, 1%16}}) {{
   registers %acc: f32[2,14,16]
-  parallel n in 0..N, o in 0..4 step 2, h in 0..56 {
-    for w in 0..56 step 14 {
-      unroll b in 0..2, a in 0..14 { lanes l in 0..16 { %acc[b,a,l] = 0 } }
-      for c in 0..64 step 16, i in 0..3, j in 0..3 {
-        unroll k in 0..16, a in 0..14, b in 0..2 { lanes l in 0..16 {
-          %acc[b,a,l] += %x[n,c + k,h + i - 1,w + a + j - 1] * @w[16*o + 16*b + l,c + k,i,j] } }
+  parallel n in 0..N, o in 0..4 step 2, h in 0..56 {{
+    for w in 0..56 step 14 {{
+      unroll b in 0..2, a in 0..14 {{ lanes l in 0..16 {{ %acc[b,a,l] = 0 }} }}
+      for c in 0..64 step {}, {} {{
+        unroll {}, {} {{ lanes l in 0..16 {{
+          %acc[b,a,l] += %x[n,c + k,h + i - 1,w + a + j - 1] * @w[16*o + 16*b + l,c + k,i,j] }} }}
+      }}
+      unroll b in 0..2, a in 0..14 {{ lanes l in 0..16 {{
+        %y[n,16*o + 16*b + l,h,w + a] = select(%acc[b,a,l] < 0, 0, %acc[b,a,l]) }} }}
+    }}
+  }}
+}})",
+          window ? 4 : 16, rolled, steps, order);
+      std::string code = compile_nest(parse(text), make_target("skylake-avx512"), NestForm::assembly).bytes;
+      auto count = [&](std::string_view what) {
+        size_t found = 0;
+        for (size_t at = code.find(what); at != std::string::npos; at = code.find(what, at + 1))
+          ++found;
+        return found;
+      };
+      CHECK(count("vfmadd") == (window ? 12 : 16) * 28);
+      CHECK(count("vmaxps") == 28); // ReLU is one instruction
+      // Addresses are folded, and no vector goes to the stack.
+      for (size_t at = 0; (at = code.find("(%rsp)", at)) != std::string::npos; ++at) {
+        size_t line = code.rfind('\n', at) + 1;
+        std::string_view instruction(code.data() + line, at - line);
+        CHECK_MESSAGE(instruction.find("zmm") == std::string_view::npos, instruction);
       }
-      unroll b in 0..2, a in 0..14 { lanes l in 0..16 {
-        %y[n,16*o + 16*b + l,h,w + a] = select(%acc[b,a,l] < 0, 0, %acc[b,a,l]) } }
     }
+}
+
+TEST_CASE("unrolled sums side by side: a row in two vectors, one of them a tail")
+{
+  agrees(
+      R"(nest @k(in %x: f32[n,4,9,30] as {0, 1, 2+1+1, 3+1+1}, in @w: f32[6,4,3,3], out %y: f32[n,6,9,28], out %t: f32[n,6]) {
+  registers %acc: f32[2,3,2,16]
+  registers %sum: f32[2]
+  parallel n in 0..N, o in 0..6 step 2 {
+    unroll b in 0..2 { %sum[b] = 0 }
+    for h in 0..9 step 3 {
+      unroll b in 0..2, a in 0..3 { lanes l in 0..16 { %acc[b,a,0,l] = 1 } }
+      unroll b in 0..2, a in 0..3 { lanes l in 0..12 { %acc[b,a,1,l] = 2 } }
+      for c in 0..4, i in 0..3 {
+        unroll j in 0..3, b in 0..2, a in 0..3 { lanes l in 0..16 { %acc[b,a,0,l] += %x[n,c,h + a + i - 1,l + j - 1] * @w[o + b,c,i,j] } }
+        unroll j in 0..3, b in 0..2, a in 0..3 { lanes l in 0..12 { %acc[b,a,1,l] += %x[n,c,h + a + i - 1,l + j + 15] * @w[o + b,c,i,j] } }
+        unroll j in 0..3, b in 0..2 { %sum[b] += %x[n,c,h,j] * %acc[b,1,0,2] }
+      }
+      unroll b in 0..2, a in 0..3 { lanes l in 0..16 { %y[n,o + b,h + a,l] = %acc[b,a,0,l] } }
+      unroll b in 0..2, a in 0..3 { lanes l in 0..12 { %y[n,o + b,h + a,l + 16] = %acc[b,a,1,l] } }
+    }
+    unroll b in 0..2 { %t[n,o + b] = %sum[b] / 1000 }
   }
-})";
-  std::string code = compile_nest(parse(text), make_target("skylake-avx512"), NestForm::assembly).bytes;
-  auto count = [&](std::string_view what) {
-    size_t found = 0;
-    for (size_t at = code.find(what); at != std::string::npos; at = code.find(what, at + 1))
-      ++found;
-    return found;
-  };
-  CHECK(count("vfmadd") == 16 * 28);
-  CHECK(count("vmaxps") == 28); // ReLU is one instruction
-  // Addresses are folded, and no vector goes to the stack.
-  for (size_t at = 0; (at = code.find("(%rsp)", at)) != std::string::npos; ++at) {
-    size_t line = code.rfind('\n', at) + 1;
-    std::string_view text(code.data() + line, at - line);
-    CHECK_MESSAGE(text.find("zmm") == std::string_view::npos, text);
-  }
+})",
+      1e-5);
 }
 
 TEST_CASE("what a nest must not do is refused")
