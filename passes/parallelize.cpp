@@ -29,17 +29,25 @@ bool is_private(const Buffer& buffer)
   return buffer.role == BufferRole::local || buffer.role == BufferRole::registers;
 }
 
-bool iterations_are_apart(const Loop& loop, const Nest& nest)
+// No two iterations of `loop` store to one element that others see.
+bool are_apart(const std::vector<Node>& body, const Loop& loop, const Nest& nest)
 {
   bool apart = true;
-  for_each_node(loop.body, [&](const Node& node) {
+  for (const Node& node : body) {
     if (const Store* store = std::get_if<Store>(&node.is)) {
       if (!is_private(nest.buffers[store->target]))
         apart = apart && store->update == Update::assign && uses(store->at, loop.index);
     } else if (const ZeroBorder* zero = std::get_if<ZeroBorder>(&node.is)) {
       apart = apart && uses(zero->at, loop.index);
+    } else if (const Loop* inner = std::get_if<Loop>(&node.is)) {
+      apart = apart && are_apart(inner->body, loop, nest);
+    } else if (const If* branch = std::get_if<If>(&node.is)) {
+      // A tail (see tile) is the last iteration's alone, and what it stores lies behind all full tiles.
+      bool is_tail = branch->condition.factor(loop.index) < 0 && loop.step > 1;
+      apart = apart && are_apart(branch->then_body, loop, nest) &&
+              (is_tail || are_apart(branch->else_body, loop, nest));
     }
-  });
+  }
   return apart;
 }
 
@@ -72,7 +80,7 @@ void parallelize(Nest& nest, const Target&, Remarks&)
   for (Node& node : nest.body) {
     Loop* loop = std::get_if<Loop>(&node.is);
     double tasks = 1;
-    while (loop && loop->kind == LoopKind::serial && has_plain_bounds(*loop) && iterations_are_apart(*loop, nest)) {
+    while (loop && loop->kind == LoopKind::serial && has_plain_bounds(*loop) && are_apart(loop->body, *loop, nest)) {
       std::optional<int64_t> count = trip_count(*loop);
       bool batch = !count;
       if (!batch && (tasks >= enough_tasks || work_of(loop->body) < smallest_task))
