@@ -7,12 +7,12 @@
 namespace cnnc {
 
 struct Target {
-  std::string march = "native";  // as the user wrote it
-  std::string cpu, features;     // for LLVM; set by the compiler
-  int64_t vector_bytes = 64;     // 64 AVX-512, 32 AVX2, 16 SSE
+  std::string march = "native"; // as the user wrote it
+  std::string cpu, features;    // for LLVM; set by the compiler
+  int64_t vector_bytes = 64;    // 64 AVX-512, 32 AVX2, 16 SSE
   int vector_registers = 32;
   bool fma = true;
-  bool masks = true;             // masked loads and stores cost nothing
+  bool masks = true; // masked loads and stores cost nothing
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20;
   int64_t lanes(int64_t element_bytes) const { return vector_bytes / element_bytes; }
 };
