@@ -90,6 +90,12 @@ std::string fresh_name(const Statement& s, std::string name)
   return name;
 }
 
+// No two points meet in this dimension, and none is outside: it stays as it is.
+bool is_settled(const Statement& s, const Formula& formula, size_t d)
+{
+  return is_one_to_one(s.at[d], s.indices) && is_inside(s.at[d], formula.tensors[s.target].type.shape[d], s.indices);
+}
+
 // The statements of one dimension: false where it cannot be done.
 bool gather_dimension(Statement s, const Formula& formula, size_t d, std::vector<Statement>& result)
 {
@@ -169,7 +175,10 @@ bool gather_dimension(Statement s, const Formula& formula, size_t d, std::vector
 
 std::optional<std::vector<Statement>> gather(const Statement& scatter, const Formula& formula)
 {
-  if (scatter.update != Update::sum || is_one_to_one(scatter))
+  bool is_clean = is_one_to_one(scatter);
+  for (size_t d = 0; d < scatter.at.size(); d++)
+    is_clean = is_clean && is_settled(scatter, formula, d);
+  if (scatter.update != Update::sum || is_clean)
     return std::nullopt;
   Statement first = scatter;
   drop_single_values(first);
@@ -177,7 +186,7 @@ std::optional<std::vector<Statement>> gather(const Statement& scatter, const For
   for (size_t d = 0; d < scatter.at.size(); d++) {
     std::vector<Statement> next;
     for (Statement& s : statements)
-      if (is_one_to_one(s.at[d], s.indices))
+      if (is_settled(s, formula, d))
         next.push_back(std::move(s));
       else if (!gather_dimension(std::move(s), formula, d, next))
         return std::nullopt;

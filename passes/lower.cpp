@@ -520,8 +520,9 @@ private:
         if (!rewritten)
           keep(s, write.tensor, write.at, scope, body);
       } else {
-        body.push_back(
-            {Store{buffer[write.tensor], -1, subscripts(write.tensor, write.at, scope), Update::assign, v, {}}});
+        body.push_back(where_inside(
+            s, write.tensor, write.at, scope,
+            {Store{buffer[write.tensor], -1, subscripts(write.tensor, write.at, scope), Update::assign, v, {}}}));
       }
     }
     return body;
@@ -558,21 +559,43 @@ private:
     const Stage& stg = stage(s);
     std::vector<Node> body;
     for (const Stage::Reduction& reduction : stg.reductions)
-      body.push_back(reduce(s, reduction, scope, buffer[stg.target], -1, subscripts(stg.target, stg.at, scope)));
+      body.push_back(
+          where_inside(s, stg.target, stg.at, scope,
+                       reduce(s, reduction, scope, buffer[stg.target], -1, subscripts(stg.target, stg.at, scope))));
     return body;
   }
 
   // The register's value into memory, if the tensor has any.
-  void keep(int, int tensor, const std::vector<Affine>& at, Scope& scope, std::vector<Node>& body)
+  void keep(int s, int tensor, const std::vector<Affine>& at, Scope& scope, std::vector<Node>& body)
   {
     if (buffer[tensor] < 0)
       return;
-    body.push_back({Store{buffer[tensor],
-                          -1,
-                          subscripts(tensor, at, scope),
-                          Update::assign,
-                          read(scope.scalars[tensor], staged.tensors[tensor].type.dtype, {}),
-                          {}}});
+    body.push_back(where_inside(s, tensor, at, scope,
+                                {Store{buffer[tensor],
+                                       -1,
+                                       subscripts(tensor, at, scope),
+                                       Update::assign,
+                                       read(scope.scalars[tensor], staged.tensors[tensor].type.dtype, {}),
+                                       {}}}));
+  }
+
+  // A store whose subscripts may leave the tensor happens inside of it only.
+  Node where_inside(int s, int tensor, const std::vector<Affine>& at, const Scope& scope, Node node) const
+  {
+    const std::vector<Index>& box = stage(s).box;
+    for (size_t d = 0; d < at.size(); d++) {
+      const Dim& extent = staged.tensors[tensor].type.shape[d];
+      if (is_inside(at[d], extent, box))
+        continue;
+      const Affine a = at_coordinates(at[d], scope);
+      const Affine end = extent.batch ? Affine::of(batch_index, extent.size) : Affine(extent.size);
+      for (const Affine& condition : {a, end - a - 1}) {
+        If check{condition, {}, {}};
+        check.then_body.push_back(std::move(node));
+        node = Node{std::move(check)};
+      }
+    }
+    return node;
   }
 
   int scalar(int tensor, Scope& scope)
@@ -675,7 +698,8 @@ private:
                        reach.hi - last <= border_after(from.layout, d) && vanishes;
       if (in_border)
         continue;
-      if (from.role != BufferRole::local)
+      // A local has what its readers reach, unless that is all of the tensor.
+      if (from.role != BufferRole::local || region[e.tensor][d].extent == extent)
         checked = true;
       if (from.role == BufferRole::local || !vanishes) {
         guard.push_back(at_coordinates(e.at[d], scope));
