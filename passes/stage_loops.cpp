@@ -39,6 +39,9 @@ void find_in(std::vector<Node>& list, const Nest& nest, std::vector<const Loop*>
     const Store* only = loop->body.size() == 1 ? std::get_if<Store>(&loop->body[0].is) : nullptr;
     if (only && only->update != Update::assign)
       continue; // a scatter
+    if (std::any_of(loop->body.begin(), loop->body.end(),
+                    [](const Node& n) { return std::holds_alternative<If>(n.is); }))
+      continue; // some points are outside
     stage.point = &loop->body;
     found.push_back(std::move(stage));
   }

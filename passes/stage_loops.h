@@ -12,7 +12,8 @@ struct StageLoops {
   std::vector<const Loop*> shared;    // around the stage
 };
 
-// In order. Stages that update memory in place (scatters) and borders are not among them: they stay as they are.
+// In order. Stages that update memory in place (scatters), or store at some points only, and borders are not among them:
+// they stay as they are.
 std::vector<StageLoops> find_stages(Nest&);
 
 // The loops of a reduction, outermost first, and its store.
