@@ -38,6 +38,8 @@ private:
     for (const Node& node : body) {
       if (const Loop* loop = std::get_if<Loop>(&node.is)) {
         written[loop->index] = loop->kind == LoopKind::unroll || loop->kind == LoopKind::lanes;
+        if (loop->kind == LoopKind::lanes)
+          lanes = loop->index;
         visit(loop->body);
       } else if (const If* branch = std::get_if<If>(&node.is)) {
         visit(branch->then_body);
@@ -60,12 +62,13 @@ private:
   {
     for (const Affine& a : at)
       for (const Affine::Term& term : a.terms)
-        if (term.index < 0 || !written[term.index])
+        if (term.index < 0 || !written[term.index] || (term.index == lanes && &a != &at.back()))
           only_written_out[buffer] = false;
   }
 
   Nest& nest;
   std::vector<bool> only_written_out, written;
+  int lanes = -1; // the innermost loop of that kind: a register has lanes in its last dimension only
 };
 
 } // namespace
