@@ -82,7 +82,21 @@ Network read_network(const std::string& path)
     return read_yaml(read_source(path, yaml_byte_limit));
   if (path.ends_with(".ir"))
     return read_ir(read_source(path, ir_byte_limit));
-  throw Error({}, fmt::format("{}: a network is a .yaml or .ir file", path), {}, 2);
+  throw Error(
+      {},
+      fmt::format("{}: a network is a .yaml or .ir file (run, train, test and info also take a compiled .so)", path),
+      {}, 2);
+}
+
+std::optional<Network> read_text(const std::shared_ptr<const Source>& source)
+{
+  for (const auto& read : {read_yaml, read_ir})
+    try {
+      return read(source);
+    } catch (const Error&) {
+      continue;
+    }
+  return std::nullopt;
 }
 
 } // namespace cnnc

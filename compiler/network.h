@@ -58,6 +58,9 @@ struct Network {
 // cannot be read.
 Network read_network(const std::string& path);
 
+// A text of unknown form, as a compiled library carries it; nothing where it is neither.
+std::optional<Network> read_text(const std::shared_ptr<const Source>&);
+
 // The text of a program in a file, and the data that it only names in PATH.safetensors; read_network finds it there.
 // Throws Error: exit code 3.
 void write_program(const std::string& path, const Program&);

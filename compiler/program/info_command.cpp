@@ -1,9 +1,11 @@
 #include "compiler/analysis.h"
 #include "compiler/network.h"
+#include "compiler/note.h"
 #include "compiler/program/commands.h"
 #include "compiler/program/terminal.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace cnnc {
 
@@ -73,6 +75,54 @@ void describe_network(const Network& network)
                     bytes_text(parameter_bytes)));
 }
 
+using Json = nlohmann::json;
+
+std::string tensor_text(const Json& tensor)
+{
+  std::string shape;
+  for (const Json& extent : tensor.at("shape"))
+    shape += (shape.empty() ? "" : ",") + (extent.is_string() ? extent.get<std::string>() : extent.dump());
+  return fmt::format("{} {}[{}]", tensor.at("name").get<std::string>(), tensor.at("dtype").get<std::string>(), shape);
+}
+
+void describe_tensors(const Json& note, const char* key, const char* title)
+{
+  std::string text;
+  for (const Json& tensor : note.at(key))
+    text += (text.empty() ? "" : ", ") + tensor_text(tensor);
+  if (!text.empty())
+    print(fmt::format("{:<12}{}\n", title, text));
+}
+
+// What a library's note says, and the table of the text that it was made of. Its code is never run.
+void describe_library(const std::string& path)
+{
+  const std::string text = read_note(path);
+  const Json note = Json::parse(text, nullptr, false);
+  std::string source;
+  try {
+    print(fmt::format("{}, made by {} {} for {} ({})\n", note.at("name").get<std::string>(),
+                      note.at("compiler").get<std::string>(), note.at("flags").get<std::string>(),
+                      note.at("march").get<std::string>(), note.at("cpu").get<std::string>()));
+    describe_tensors(note, "inputs", "inputs");
+    describe_tensors(note, "outputs", "outputs");
+    print(fmt::format("{:<12}{}\n", "parameters",
+                      bytes_text(note.at("parameter_bytes").get<int64_t>()) +
+                          (note.at("embedded").get<bool>() ? ", inside" : ", to be loaded")));
+    for (const auto& [mode, memory] : note.at("memory").items())
+      print(fmt::format(
+          "{:<12}workspace {} + {} an image + {} a thread\n", mode, bytes_text(memory.at("fixed").get<int64_t>()),
+          bytes_text(memory.at("per_image").get<int64_t>()), bytes_text(memory.at("per_thread").get<int64_t>())));
+    source = note.at("source").get<std::string>();
+  } catch (const Json::exception&) {
+    throw Error({}, fmt::format("{}: its note is damaged", path));
+  }
+  if (const auto network = read_text(std::make_shared<Source>(Source{path, source}))) {
+    print("\n");
+    describe_network(*network);
+  }
+}
+
 } // namespace
 
 int info_command(const Arguments& arguments)
@@ -82,7 +132,10 @@ int info_command(const Arguments& arguments)
   std::string path;
   parser.app.add_option("network", path, "a .yaml or .ir file, or a compiled .so")->required();
   parser.parse(arguments);
-  describe_network(read_network(path));
+  if (path.ends_with(".so"))
+    describe_library(path);
+  else
+    describe_network(read_network(path));
   return 0;
 }
 

@@ -1,5 +1,4 @@
 #include "compiler/program/model.h"
-#include "compiler/yaml_reader.h"
 
 #include <cstdio>
 #include <fmt/format.h>
@@ -11,13 +10,10 @@ namespace {
 // A library carries the text that it was made of. It is a help, no more: whatever is wrong with it counts for nothing.
 TrainConfig config_of(const cnn_model& model)
 {
-  try {
-    if (model.source && *model.source)
-      return read_yaml(std::make_shared<Source>(Source{model.name, model.source})).config;
-  } catch (const Error&) {
+  if (!model.source)
     return {};
-  }
-  return {};
+  const std::optional<Network> network = read_text(std::make_shared<Source>(Source{model.name, model.source}));
+  return network ? network->config : TrainConfig();
 }
 
 bool knows_all(const Graph& graph)
