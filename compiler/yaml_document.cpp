@@ -112,7 +112,7 @@ public:
     for (const Frame& frame : frames)
       if (frame.node == found->second)
         throw Error(place(mark), "an alias inside of what it stands for");
-    add(found->second);
+    add(found->second, place(mark));
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
@@ -170,6 +170,13 @@ private:
 
   void add(Node node)
   {
+    const Location where = node->location;
+    add(std::move(node), where);
+  }
+
+  // `where` it is written: an alias stands in another place than what it stands for.
+  void add(Node node, const Location& where)
+  {
     if (frames.empty()) {
       root = std::move(node);
       return;
@@ -178,21 +185,21 @@ private:
     YamlNode& parent = *frame.node;
     if (parent.kind == YamlKind::map && !frame.has_key) {
       if (node->kind != YamlKind::scalar)
-        throw Error(node->location, fmt::format("a key must be a word, not {}", to_string(node->kind)));
+        throw Error(where, fmt::format("a key must be a word, not {}", to_string(node->kind)));
       const auto [at, fresh] = frame.keys.emplace(node->text, parent.entries.size());
       if (!fresh)
-        throw Error(node->location, fmt::format("the key '{}' stands here twice", node->text),
+        throw Error(where, fmt::format("the key '{}' stands here twice", node->text),
                     {{parent.entries[at->second].key_location, "the first one"}});
-      parent.entries.push_back({node->text, node->location, nullptr});
+      parent.entries.push_back({node->text, where, nullptr});
       frame.has_key = true;
       return;
     }
     parent.height = std::max(parent.height, node->height + 1);
     parent.weight += node->weight;
     if (static_cast<int>(frames.size()) + node->height > yaml_depth_limit)
-      throw Error(node->location, fmt::format("nested deeper than {} levels", yaml_depth_limit));
+      throw Error(where, fmt::format("nested deeper than {} levels", yaml_depth_limit));
     if (parent.weight > yaml_node_limit)
-      throw Error(node->location, fmt::format("more than {} values, aliases expanded", yaml_node_limit));
+      throw Error(where, fmt::format("more than {} values, aliases expanded", yaml_node_limit));
     if (parent.kind == YamlKind::map) {
       parent.entries.back().value = std::move(node);
       frame.has_key = false;
