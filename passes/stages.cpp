@@ -159,7 +159,7 @@ private:
     int64_t covered = 0;
     for (size_t i : later) {
       const Statement& s = statements[i];
-      if (s.update == Update::assign || !injective(s))
+      if (s.update == Update::assign || !injective(s) || !stays_inside(s))
         return false;
       bool again = false; // adds to the very box of an earlier one
       for (size_t k : later) {
@@ -174,6 +174,15 @@ private:
         covered += points(s);
     }
     return covered == points(first);
+  }
+
+  bool stays_inside(const Statement& s) const
+  {
+    const Shape& shape = result.tensors[s.target].type.shape;
+    for (size_t d = 0; d < s.at.size(); d++)
+      if (!is_inside(s.at[d], shape[d], s.indices))
+        return false;
+    return true;
   }
 
   static int64_t points(const Statement& s)
@@ -411,7 +420,7 @@ private:
       bool again = false;
       for (size_t m = 0; m < k; m++)
         again = again || (statements[m].target == s.target && same_box(statements[m], statements[k]));
-      if (!again)
+      if (!again && stays_inside(statements[k]))
         covered += points(statements[k]);
     }
     for (const Dim& dim : result.tensors[s.target].type.shape)
