@@ -62,7 +62,7 @@ private:
   {
     for (const Affine& a : at)
       for (const Affine::Term& term : a.terms)
-        if (term.index < 0 || !written[term.index] || (term.index == lanes && &a != &at.back()))
+        if (term.index < 0 || !written[term.index] || (term.index == lanes && (&a != &at.back() || term.factor != 1)))
           only_written_out[buffer] = false;
   }
 
