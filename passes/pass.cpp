@@ -31,11 +31,29 @@ std::vector<const PassDef*> chosen(const RunOptions& options)
   return passes;
 }
 
+// The functions share one block of parameters: what an earlier one has decided holds for all.
+void take_layouts(Graph& graph, const std::vector<Graph>& earlier)
+{
+  for (const Graph& other : earlier) {
+    if (&other == &graph)
+      return;
+    for (Value& value : graph.values) {
+      if (value.layout || (value.kind != ValueKind::parameter && value.kind != ValueKind::state))
+        continue;
+      const int same = other.find(value.name);
+      if (same >= 0 && other.values[static_cast<size_t>(same)].kind == value.kind)
+        value.layout = other.values[static_cast<size_t>(same)].layout;
+    }
+  }
+}
+
 void run(const PassDef& pass, Program& program, const Target& target, Remarks& remarks)
 {
   if (auto* on_graph = std::get_if<GraphPass>(&pass.run))
-    for (Graph& graph : program.functions)
+    for (Graph& graph : program.functions) {
+      take_layouts(graph, program.functions);
       (*on_graph)(graph, target, remarks);
+    }
   else if (auto* on_program = std::get_if<LowerPass>(&pass.run))
     (*on_program)(program, target, remarks);
   else
