@@ -40,7 +40,7 @@ OpenModel open_model(const ModelOptions& options, bool train)
   if (options.path.ends_with(".so")) {
     OpenModel open{LoadedModel::from_library(options.path), {}, false};
     check_version(open.model());
-    if (train && !open.model().train_step)
+    if (train && open.model().train_input_count == 0)
       throw Error({}, fmt::format("{} was compiled without the training step: cnnc net.yaml --train", options.path));
     open.config = config_of(open.model());
     open.has_weights = open.model().embedded != nullptr || !options.weights.empty();

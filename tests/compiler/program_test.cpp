@@ -1,0 +1,540 @@
+// The program as a user meets it: each call is a process of its own, in an empty folder, and what it prints, returns
+// and leaves behind is looked at.
+#include "compiler/program/commands.h"
+#include "ir/op.h"
+#include "ir/random.h"
+#include "runtime/idx.h"
+#include "runtime/npy.h"
+#include "runtime/safetensors.h"
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace cnnc;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string contents(const fs::path& path)
+{
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write(const fs::path& path, const std::string& text)
+{
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+struct Result {
+  int code = -1;   // 128 + signal, where one ended it
+  std::string out; // standard output
+  std::string err;
+};
+
+// A folder of its own, removed at the end.
+class Folder {
+public:
+  Folder()
+  {
+    std::string name = (fs::temp_directory_path() / "cnnc-test-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  ~Folder() { fs::remove_all(path); }
+
+  fs::path path;
+
+  void add(const std::string& name, const std::string& text) const { write(path / name, text); }
+  void add_example(const std::string& name) const
+  {
+    add(name, contents(fs::path(CNNC_SOURCE_DIR) / "examples" / name));
+  }
+  std::string read(const std::string& name) const { return contents(path / name); }
+  std::set<std::string> files() const
+  {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(path))
+      names.insert(entry.path().filename().string());
+    return names;
+  }
+
+  // Started with `prepare` done in the child: environment, other descriptors.
+  pid_t start(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {}) const
+  {
+    const std::string out = out_path(), err = err_path();
+    std::cout.flush(); // or the child says it again
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child > 0)
+      return child;
+    for (const auto& [descriptor, file] : {std::pair{STDOUT_FILENO, out}, {STDERR_FILENO, err}}) {
+      const int opened = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      dup2(opened, descriptor);
+    }
+    if (chdir(path.c_str()) != 0)
+      _exit(99);
+    unsetenv("COLUMNS");
+    if (prepare)
+      prepare();
+    std::vector<char*> argv;
+    std::vector<std::string> words = arguments;
+    words.insert(words.begin(), "cnnc");
+    for (std::string& word : words)
+      argv.push_back(word.data());
+    const int code = run_program(static_cast<int>(argv.size()), argv.data());
+    std::fflush(nullptr);
+    _exit(code);
+  }
+
+  Result finish(pid_t child) const
+  {
+    int status = 0;
+    waitpid(child, &status, 0);
+    Result result;
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    result.out = contents(out_path());
+    result.err = contents(err_path());
+    fs::remove(out_path());
+    fs::remove(err_path());
+    return result;
+  }
+
+  Result run(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {}) const
+  {
+    return finish(start(arguments, prepare));
+  }
+
+private:
+  // Beside the folder, so that it holds only what the program writes.
+  std::string out_path() const { return path.string() + ".out"; }
+  std::string err_path() const { return path.string() + ".err"; }
+};
+
+// Labelled pictures of 8 x 8 that a small network learns at once: class k is bright in its corner.
+void add_data(const Folder& folder, const std::string& name, int64_t train, int64_t test)
+{
+  fs::create_directory(folder.path / name);
+  for (const auto& [prefix, count, seed] : {std::tuple{"train", train, 1}, {"t10k", test, 2}}) {
+    Tensor images(DType::u8, {count, 8, 8}), labels(DType::u8, {count});
+    const uint64_t key = seed_key(static_cast<uint64_t>(seed));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t label = random_bits(key, static_cast<uint64_t>(i)) % 4;
+      labels.set(i, static_cast<double>(label));
+      for (int64_t p = 0; p < 64; ++p) {
+        const bool bright = p / 32 == label / 2 && p % 8 / 4 == label % 2;
+        images.set(i * 64 + p, (bright ? 150 : 0) + random_bits(key + 2, static_cast<uint64_t>(i * 64 + p)) % 100);
+      }
+    }
+    write(folder.path / name / fmt::format("{}-images-idx3-ubyte", prefix), to_idx(images));
+    write(folder.path / name / fmt::format("{}-labels-idx1-ubyte", prefix), to_idx(labels));
+  }
+}
+
+const std::string small = "name: small\n"
+                          "input: {image: [1, 8, 8]}\n"
+                          "layers:\n"
+                          "  - conv2d: {filters: 4, kernel: 3, padding: same}\n"
+                          "  - relu\n"
+                          "  - max_pool2d: {kernel: 2}\n"
+                          "  - flatten\n"
+                          "  - dropout: {rate: 0.1}\n"
+                          "  - dense: {units: 4}\n"
+                          "  - softmax\n"
+                          "train:\n"
+                          "  data: data\n"
+                          "  loss: cross_entropy\n"
+                          "  optimizer: {sgd: {learning_rate: 0.1, momentum: 0.9}}\n"
+                          "  batch: 16\n"
+                          "  epochs: 2\n";
+
+bool contains(const std::string& text, const std::string& part)
+{
+  return text.find(part) != text.npos;
+}
+
+} // namespace
+
+TEST_CASE("wrong usage: exit code, message, nothing written")
+{
+  const Folder folder;
+  folder.add_example("lenet5.yaml");
+  folder.add("bad.yaml", "input: {image: [1, 8, 8]}\nlayers:\n  - relu6\n");
+  folder.add("fake.so", "no library");
+  folder.add("fake.ir", "net @x(");
+  folder.add("short.safetensors", "abc");
+  folder.add("lying.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10));
+  fs::create_directory(folder.path / "folder.so");
+  const std::set<std::string> before = folder.files();
+  struct Case {
+    std::vector<std::string> arguments;
+    int code;
+    std::string message;
+  };
+  const std::vector<Case> table{
+      {{}, 2, "which network?"},
+      {{"trian", "lenet5.yaml"}, 2, "unknown command 'trian'; did you mean 'train'?"},
+      {{"--explian", "lenet5.yaml"}, 2, "unknown option '--explian'; did you mean '--explain'?"},
+      {{"lenet5.yaml", "-O4"}, 2, "not in range"},
+      {{"lenet5.yaml", "-Ox"}, 2, "-O"},
+      {{"lenet5.yaml", "--emit=exe"}, 2, "--emit"},
+      {{"lenet5.yaml", "other"}, 2, "one argument too many: 'other'"},
+      {{"lenet5.yaml", "-o"}, 2, "-o"},
+      {{"lenet5.yaml", "-march=pentium9"}, 2, "pentium9"},
+      {{"lenet5.yaml", "--print-ir-after=fuse_epilog"}, 2, "did you mean 'fuse_epilogue'?"},
+      {{"lenet5.yaml", "--passes=nothing"}, 2, "unknown pass 'nothing'"},
+      {{"lenet5.txt"}, 2, "a network is a .yaml or .ir file"},
+      {{"missing.yaml"}, 3, "cannot open missing.yaml"},
+      {{"."}, 2, "a network is a .yaml or .ir file"},
+      {{"lenet5.yaml", "-o", "lenet5.yaml"}, 2, "is the input"},
+      {{"lenet5.yaml", "-o", "./lenet5.yaml", "--emit=graph"}, 2, "is the input"},
+      {{"lenet5.yaml", "-o", "missing/net.so"}, 3, "cannot write"},
+      {{"lenet5.yaml", "-o", "folder.so"}, 3, "cannot write"},
+      {{"lenet5.yaml", "-o", "missing/net.ir", "--emit=graph"}, 3, "cannot"},
+      {{"lenet5.yaml", "--weights", "missing.safetensors"}, 3, "missing.safetensors"},
+      {{"lenet5.yaml", "--weights", "short.safetensors"}, 1, "short.safetensors"},
+      {{"lenet5.yaml", "--weights", "lying.safetensors"}, 1, "lying.safetensors"},
+      {{"bad.yaml"}, 1, "bad.yaml:3:5: error: unknown op 'relu6'"},
+      {{"check", "bad.yaml"}, 1, "    3 |   - relu6\n      |     ^"},
+      {{"fake.ir"}, 1, "fake.ir:1:"},
+      {{"check"}, 2, "network is required"},
+      {{"run", "lenet5.yaml"}, 2, "--input is required"},
+      {{"run", "lenet5.yaml", "--input", "missing.npy"}, 3, "missing.npy"},
+      {{"run", "lenet5.yaml", "--input", "lenet5.yaml"}, 1, "is not a picture"},
+      {{"run", "lenet5.yaml", "--input", "picture=a.npy"}, 2, "no input 'picture' (inputs: image)"},
+      {{"run", "fake.so", "--input", "x.npy"}, 1, "not a network that cnnc has compiled"},
+      {{"run", "missing.so", "--input", "x.npy"}, 3, "missing.so"},
+      {{"info", "fake.so"}, 1, "not a network that cnnc has compiled"},
+      {{"train", "lenet5.yaml", "--data", "fashion_mnist"}, 1, "'fashion-mnist'"},
+      {{"train", "lenet5.yaml", "--epochs", "0"}, 2, "not in range"},
+      {{"train", "lenet5.yaml", "-o", "lenet5.yaml"}, 2, "is the input"},
+      {{"gradcheck", "lenet5.yaml", "--samples", "-3"}, 2, "--samples"},
+  };
+  for (const Case& c : table) {
+    CAPTURE(fmt::format("{}", fmt::join(c.arguments, " ")));
+    const Result result = folder.run(c.arguments);
+    CHECK(result.code == c.code);
+    CHECK_MESSAGE(contains(result.err, c.message), result.err);
+    CHECK(result.out == "");
+    CHECK(folder.files() == before);
+  }
+}
+
+TEST_CASE("what is asked for is said: help and version")
+{
+  const Folder folder;
+  CHECK(folder.run({"--version"}).out.starts_with("cnnc "));
+  const Result all = folder.run({"--help"});
+  CHECK(all.code == 0);
+  for (const Command& command : commands()) {
+    CHECK(contains(all.out, command.name));
+    const Result help = folder.run({command.name, "--help"});
+    CHECK(help.code == 0);
+    CHECK(contains(help.out, fmt::format("Usage: cnnc {}", command.name)));
+    CHECK(contains(help.out, fmt::format("Examples:\n  cnnc {}", command.name)));
+  }
+}
+
+TEST_CASE("compile: a library and its header, without any other program")
+{
+  const Folder folder;
+  folder.add_example("lenet5.yaml");
+  const Result result = folder.run({"lenet5.yaml", "-o", "lenet5.so"}, [] {
+    clearenv();
+    setenv("PATH", "/nonexistent", 1);
+  });
+  CHECK(result.code == 0);
+  CHECK(result.out == "");
+  CHECK(result.err == "");
+  CHECK(folder.files() == std::set<std::string>{"lenet5.yaml", "lenet5.so", "lenet5.h"});
+  CHECK(contains(folder.read("lenet5.h"), "lenet5_forward"));
+  const Result info = folder.run({"info", "lenet5.so"});
+  CHECK(info.code == 0);
+  CHECK(contains(info.out, "image f32[n,1,28,28]"));
+  CHECK(contains(info.out, "conv1"));
+  // Without -o: the file's name, here.
+  folder.run({"lenet5.yaml", "-march=x86-64-v2", "-O1"});
+  CHECK(contains(folder.run({"info", "lenet5.so"}).out, "-O1 for x86-64-v2"));
+  // A pipe or a full disk is no reason to leave half a file.
+  const std::string good = folder.read("lenet5.so");
+  folder.add("bad.yaml", "input: {image: [1]}\nlayers: [conv2d]\n");
+  CHECK(folder.run({"bad.yaml", "-o", "lenet5.so"}).code == 1);
+  CHECK(folder.read("lenet5.so") == good);
+}
+
+TEST_CASE("the header must not replace the input")
+{
+  const Folder folder;
+  folder.add("net.yaml", small);
+  fs::create_hard_link(folder.path / "net.yaml", folder.path / "out.h");
+  CHECK(folder.run({"net.yaml", "-o", "out.so"}).code == 2);
+  CHECK(folder.read("net.yaml") == small);
+}
+
+TEST_CASE("text out, text in: the same results from every level")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  Tensor x(DType::f32, {5, 1, 8, 8});
+  for (int64_t i = 0; i < x.size(); ++i)
+    x.set(i, random_unit(seed_key(5), static_cast<uint64_t>(i)));
+  write_npy((folder.path / "x.npy").string(), x);
+  REQUIRE(folder.run({"run", "small.yaml", "--input", "x.npy", "--output", "wanted.npy"}).code == 0);
+  const std::string wanted = folder.read("wanted.npy");
+  REQUIRE(wanted.size() > 128);
+  const std::vector<std::vector<std::string>> ways{{"--emit=graph"},
+                                                   {"--emit=loops"},
+                                                   {"--print-ir-after=fuse_epilogue"},
+                                                   {"--print-ir-after=lower"},
+                                                   {"--print-ir-after=unroll"},
+                                                   {"--passes=remove_dead,fold_views", "--emit=graph"}};
+  for (const auto& way : ways) {
+    CAPTURE(way[0]);
+    std::vector<std::string> arguments{"small.yaml"};
+    arguments.insert(arguments.end(), way.begin(), way.end());
+    const Result text = folder.run(arguments);
+    CHECK(text.code == 0);
+    folder.add("again.ir", text.out);
+    const Result run = folder.run({"run", "again.ir", "--input", "x.npy", "--output", "got.npy"});
+    CHECK_MESSAGE(run.code == 0, run.err);
+    const Tensor got = read_npy((folder.path / "got.npy").string()),
+                 want = read_npy((folder.path / "wanted.npy").string());
+    REQUIRE(got.dims == want.dims);
+    for (int64_t i = 0; i < got.size(); ++i)
+      CHECK(got.get(i) == doctest::Approx(want.get(i)).epsilon(1e-5));
+  }
+  CHECK(contains(folder.run({"small.yaml", "--emit=llvm"}).out, "define "));
+  CHECK(contains(folder.run({"small.yaml", "--emit=asm"}).out, ".text"));
+  CHECK(folder.run({"small.yaml", "--emit=obj"}).code == 0);
+  CHECK(folder.read("small.o").starts_with("\x7f"
+                                           "ELF"));
+  // One dump a pass, and a remark with its line.
+  CHECK(contains(folder.run({"small.yaml", "--print-ir-after=all"}).out, "plan_memory"));
+  const Result explained = folder.run({"small.yaml", "--explain", "--time-passes", "-v"});
+  CHECK(contains(explained.out, "small.yaml:"));
+  CHECK(contains(explained.out, "fuse_epilogue"));
+  CHECK(contains(explained.out, "wrote small.so and small.h"));
+}
+
+TEST_CASE("large tensors lie beside the text")
+{
+  const Folder folder;
+  std::string weights;
+  for (int i = 0; i < 81; ++i)
+    weights += fmt::format("{}[[[{}]]]", i ? ", " : "", 0.25 * i);
+  folder.add("net.yaml",
+             "input: {image: [1, 1, 1]}\nlayers:\n  - conv2d: {filters: 81, kernel: 1, weights: {weight: [" + weights +
+                 "]}}\n");
+  CHECK(contains(folder.run({"net.yaml", "--emit=graph"}).err, "large tensors are only named"));
+  CHECK(folder.run({"net.yaml", "--emit=graph", "-o", "net.ir"}).code == 0);
+  CHECK(read_safetensors((folder.path / "net.ir.safetensors").string()).at("conv1.weight").get(80) == 20);
+  folder.add("one.pgm", std::string("P5 1 1 255\n\xff"));
+  CHECK(contains(folder.run({"run", "net.ir", "--input", "one.pgm"}).out, "20"));
+  fs::remove(folder.path / "net.ir.safetensors");
+  CHECK(folder.run({"net.ir"}).code == 3);
+}
+
+TEST_CASE("run: the lecture's filter, Sobel on a picture")
+{
+  const Folder folder;
+  folder.add_example("lecture_filter.yaml");
+  folder.add_example("sobel.yaml");
+  Tensor picture(DType::f32, {1, 5, 5});
+  const std::vector<int> pixels{1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0};
+  for (size_t i = 0; i < pixels.size(); ++i)
+    picture.set(static_cast<int64_t>(i), pixels[i]);
+  write_npy((folder.path / "picture.npy").string(), picture);
+  const Result filtered = folder.run({"run", "lecture_filter.yaml", "--input", "picture.npy"});
+  CHECK(filtered.code == 0);
+  CHECK(contains(filtered.out, "  4 3 4\n  2 4 3\n  2 3 4\n"));
+
+  // A bright square on black: strong at its sides, nothing inside.
+  std::string pgm = "P5 256 256 255\n";
+  for (int y = 0; y < 256; ++y)
+    for (int x = 0; x < 256; ++x)
+      pgm += x >= 64 && x < 192 && y >= 64 && y < 192 ? '\xff' : '\0';
+  folder.add("square.pgm", pgm);
+  CHECK(folder.run({"run", "sobel.yaml", "--input", "square.pgm", "--output", "edges.npy"}).code == 0);
+  const Tensor edges = read_npy((folder.path / "edges.npy").string());
+  CHECK(edges.dims == std::vector<int64_t>{1, 1, 256, 256});
+  CHECK(edges.get(128 * 256 + 64) == 4);
+  CHECK(edges.get(128 * 256 + 128) == 0);
+  CHECK(edges.get(64 * 256 + 64) == doctest::Approx(std::sqrt(18.0)));
+  CHECK(folder.run({"run", "sobel.yaml", "--input", "square.pgm", "--output", "edges.png"}).code == 0);
+  CHECK(folder.read("edges.png").starts_with("\x89PNG"));
+}
+
+TEST_CASE("inputs must fit")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  write_npy((folder.path / "wrong.npy").string(), Tensor(DType::f32, {3, 8, 8}));
+  const Result wrong = folder.run({"run", "small.yaml", "--input", "wrong.npy"});
+  CHECK(wrong.code == 1);
+  CHECK(contains(wrong.err, "wrong.npy has the shape [3,8,8], the input 'image' is [n,1,8,8]"));
+  write_npy((folder.path / "none.npy").string(), Tensor(DType::f32, {0, 1, 8, 8}));
+  CHECK(folder.run({"run", "small.yaml", "--input", "none.npy"}).code == 1);
+  folder.add("cut.npy", folder.read("wrong.npy").substr(0, 200));
+  CHECK(folder.run({"run", "small.yaml", "--input", "cut.npy"}).code == 1);
+}
+
+TEST_CASE("train, test, run: the same bits from the same seed, whatever the threads")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  add_data(folder, "data", 200, 60);
+  const Result train = folder.run({"train", "small.yaml", "--threads", "2", "-o", "a.safetensors"});
+  CHECK(train.code == 0);
+  CHECK_MESSAGE(contains(train.out, "test accuracy 100.00 %; weights in a.safetensors"), train.out);
+  CHECK(contains(train.err, "epoch 2"));
+  for (const char c : {'\x1b', '\r', '\b'}) // not a terminal
+    CHECK(!contains(train.out + train.err, std::string(1, c)));
+  CHECK(folder.run({"train", "small.yaml", "--threads", "1", "-o", "b.safetensors"}).code == 0);
+  CHECK(folder.read("a.safetensors") == folder.read("b.safetensors"));
+  CHECK(folder.run({"train", "small.yaml", "--seed", "2", "-o", "c.safetensors"}).code == 0);
+  CHECK(folder.read("a.safetensors") != folder.read("c.safetensors"));
+
+  CHECK(contains(folder.run({"test", "small.yaml", "--weights", "a.safetensors"}).out, "60 of 60 right: 100.00 %"));
+  const Result random = folder.run({"test", "small.yaml", "--show", "2"});
+  CHECK(contains(random.err, "these are random ones"));
+
+  // The same out of a library, with weights inside.
+  CHECK(folder.run({"small.yaml", "--train", "--weights", "a.safetensors", "-o", "small.so"}).code == 0);
+  const Result inside = folder.run({"test", "small.so", "--threads", "1"});
+  CHECK(contains(inside.out, "60 of 60 right"));
+  CHECK(inside.err == "");
+  CHECK(folder.run({"train", "small.so", "--epochs", "1", "-o", "d.safetensors"}).code == 0);
+  CHECK(folder.run({"small.yaml", "-o", "forward.so"}).code == 0);
+  const Result forward_only = folder.run({"train", "forward.so", "-o", "e.safetensors"});
+  CHECK(forward_only.code == 1);
+  CHECK(contains(forward_only.err, "compiled without the training step"));
+
+  const Result told = folder.run({"run", "small.so", "--input", "data/t10k-images-idx3-ubyte", "--top", "1"});
+  CHECK(told.code == 0);
+  CHECK(std::count(told.out.begin(), told.out.end(), '\n') == 60);
+}
+
+TEST_CASE("an interrupted training goes on where it stopped")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  add_data(folder, "data", 2000, 40);
+  const std::vector<std::string> train{"train", "small.yaml", "--threads", "1", "--epochs", "60", "-o"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = train;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  REQUIRE(folder.run(with({"whole.safetensors"})).code == 0);
+  const pid_t child = folder.start(with({"part.safetensors"}));
+  // Training has begun once it speaks of an epoch.
+  while (!contains(contents(folder.path.string() + ".err"), "epoch"))
+    usleep(1000);
+  kill(child, SIGINT);
+  const Result interrupted = folder.finish(child);
+  if (interrupted.code == 0) {
+    MESSAGE("training was faster than the signal");
+    return;
+  }
+  CHECK(interrupted.code == 130);
+  CHECK(contains(interrupted.out, "go on with --resume part.safetensors"));
+  CHECK(folder.run({"test", "small.yaml", "--weights", "part.safetensors"}).code == 0);
+  CHECK(folder.run(with({"rest.safetensors", "--resume", "part.safetensors"})).code == 0);
+  CHECK(folder.read("rest.safetensors") == folder.read("whole.safetensors"));
+}
+
+TEST_CASE("gradcheck: every gradient of some networks")
+{
+  const Folder folder;
+  const std::string head = "input: {image: [2, 7, 6]}\nlayers:\n";
+  const std::vector<std::string> networks{
+      small,
+      head + "  - conv2d: {filters: 4, kernel: [3, 2], stride: 2, padding: [1, 0, 2, 1], groups: 2}\n  - tanh\n",
+      head +
+          "  - conv2d: {filters: 3, kernel: 3, dilation: 2, padding: same, flip: true}\n  - avg_pool2d: {kernel: 2}\n",
+      head + "  - local2d: {filters: 2, kernel: 3}\n  - sigmoid\n  - global_avg_pool\n",
+      head + "  - leaky_relu: {name: a}\n  - sigmoid: {name: b, from: image}\n  - add: {from: [a, b], name: c}\n"
+             "  - concat: {from: [a, c]}\n  - flatten\n  - dense: {units: 3}\n  - softmax\n",
+      "input: {image: [2, 7, 6]}\nops:\n  swish: {inputs: [x], formula: \"y[...] = x[...] / (1 + exp(-x[...]))\"}\n"
+      "layers:\n  - conv2d: {filters: 2, kernel: 3}\n  - swish\n"};
+  for (const std::string& network : networks) {
+    CAPTURE(network);
+    folder.add("net.yaml", network);
+    for (const char* level : {"-O0", "-O2"}) {
+      const Result result = folder.run({"gradcheck", "net.yaml", level});
+      CHECK_MESSAGE(result.code == 0, result.out, result.err);
+      CHECK(contains(result.out, "all gradients agree"));
+      CHECK(contains(result.out, "image"));
+    }
+  }
+}
+
+TEST_CASE("narrow terminals and pipes")
+{
+  const Folder folder;
+  folder.add_example("lenet5.yaml");
+  const Result wide = folder.run({"info", "lenet5.yaml"});
+  CHECK(contains(wide.out, "receptive field"));
+  CHECK(contains(wide.out, "61,706"));
+  CHECK(!contains(wide.out, "\x1b"));
+  for (const int columns : {30, 50, 70}) {
+    const Result narrow =
+        folder.run({"info", "lenet5.yaml"}, [&] { setenv("COLUMNS", std::to_string(columns).c_str(), 1); });
+    CHECK(narrow.code == 0);
+    CHECK(contains(narrow.out, "too narrow for"));
+    std::istringstream lines(narrow.out);
+    for (std::string line; std::getline(lines, line) && !line.starts_with("(");)
+      CHECK(static_cast<int>(line.size()) <= columns);
+  }
+  // Nobody reads any more: the program ends without a word.
+  const Result closed = folder.run({"lenet5.yaml", "--emit=llvm"}, [] {
+    int pipe_ends[2];
+    if (pipe(pipe_ends) != 0)
+      _exit(99);
+    close(pipe_ends[0]);
+    dup2(pipe_ends[1], STDOUT_FILENO);
+  });
+  CHECK(closed.code == 128 + SIGPIPE);
+  CHECK(closed.err == "");
+  const Result full = folder.run({"info", "lenet5.yaml"}, [] { dup2(open("/dev/full", O_WRONLY), STDOUT_FILENO); });
+  CHECK(full.code == 3);
+  CHECK(contains(full.err, "cannot write standard output"));
+}
+
+TEST_CASE("the schema knows every op and its keys")
+{
+  const Folder folder;
+  const Result result = folder.run({"schema"});
+  CHECK(result.code == 0);
+  const auto schema = nlohmann::json::parse(result.out);
+  const auto& layers = schema["properties"]["layers"]["items"]["anyOf"][2]["properties"];
+  for (const OpDef* def : op_table()) {
+    CAPTURE(def->name);
+    if (def->is_loss || def->is_optimizer)
+      continue;
+    const auto& layer = layers.at(def->name);
+    const auto& properties = layer.contains("anyOf") ? layer["anyOf"][0]["properties"] : layer["properties"];
+    for (const std::vector<AttributeDef>* defs : {&def->attributes, &def->layer})
+      for (const AttributeDef& attribute : *defs)
+        CHECK(properties.contains(attribute.name));
+    CHECK(properties.contains("from"));
+  }
+  CHECK(schema["properties"]["train"]["properties"]["optimizer"]["anyOf"][1]["properties"].contains("adam"));
+}
