@@ -4,43 +4,16 @@
 #include "compiler/jit.h"
 #include "ir/interpret.h"
 #include "ir/random.h"
+#include "tests/compiler/guarded.h"
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 namespace cnnc::test {
 
 namespace {
-
-// `size` bytes between two pages without access.
-class Guarded {
-public:
-  Guarded(size_t size, bool at_end) : size(size)
-  {
-    size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    size_t inside = (size + page - 1) / page * page;
-    whole = inside + 2 * page;
-    base = static_cast<std::byte*>(mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (base == MAP_FAILED || (inside > 0 && mprotect(base + page, inside, PROT_READ | PROT_WRITE) != 0))
-      throw std::runtime_error("no memory for a guarded buffer");
-    data = base + page + (at_end ? inside - size : 0);
-  }
-  ~Guarded() { munmap(base, whole); }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-
-  std::byte* data;
-  size_t size;
-
-private:
-  std::byte* base;
-  size_t whole;
-};
 
 int64_t stored_bytes(const Buffer& buffer, int64_t batch)
 {
