@@ -15,16 +15,16 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 char crash_message[4096];
 size_t crash_length = 0;
 
-void on_interrupt(int)
+void on_interrupt(int signal)
 {
   if (polled && !was_interrupted) {
     was_interrupted = true;
     return;
   }
-  _exit(130);
+  _exit(128 + signal); // 130 for Ctrl-C
 }
 
-void on_crash(int)
+[[maybe_unused]] void on_crash(int)
 {
   if (write(STDERR_FILENO, crash_message, crash_length) < 0)
     _exit(70);
@@ -44,6 +44,7 @@ void install_signal_handlers(const std::string& command)
   sigaction(SIGINT, &interrupt, nullptr);
   sigaction(SIGTERM, &interrupt, nullptr);
 
+#ifndef __SANITIZE_ADDRESS__ // which tells more
   // A stack of its own, so that an overflow of the other one can be told.
   static char stack[1 << 16];
   stack_t alternative{};
@@ -55,6 +56,7 @@ void install_signal_handlers(const std::string& command)
   crash.sa_flags = SA_ONSTACK | static_cast<int>(SA_RESETHAND);
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
     sigaction(signal, &crash, nullptr);
+#endif
 
   // `cnnc info net.yaml | head -1` ends quietly, even where the parent ignores the signal.
   std::signal(SIGPIPE, SIG_DFL);
