@@ -44,6 +44,7 @@ LinkInput blob(const std::string& symbol, const std::string& folder, int64_t byt
   std::byte* object = input.map();
   write_blob_frame(symbol, bytes, object);
   fill(object + plan.data_offset);
+  input.unmap();
   return input;
 }
 

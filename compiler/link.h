@@ -23,6 +23,7 @@ public:
 
   std::string path() const; // "/proc/self/fd/7"
   std::byte* map();         // all of it, writable
+  void unmap();             // so that its pages do not stay in memory
   const std::string name;   // for messages
 
 private:

@@ -98,10 +98,16 @@ LinkInput::LinkInput(LinkInput&& other) noexcept
 {
 }
 
-LinkInput::~LinkInput()
+void LinkInput::unmap()
 {
   if (mapped)
     munmap(mapped, static_cast<size_t>(size));
+  mapped = nullptr;
+}
+
+LinkInput::~LinkInput()
+{
+  unmap();
   if (file >= 0)
     close(file);
 }
@@ -132,7 +138,7 @@ void link_library(const std::vector<LinkInput>& inputs, const std::string& sonam
                                      "--no-undefined",
                                      "--eh-frame-hdr",
                                      "--hash-style=gnu",
-                                     "--build-id=sha1",
+                                     "--build-id=fast",
                                      "-z",
                                      "now",
                                      "-z",
