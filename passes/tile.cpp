@@ -314,7 +314,8 @@ private:
   {
     if (nest.buffers[buffer].role != BufferRole::registers || to.count(buffer))
       return;
-    if (inner.empty() && blocks == 0 && reduce_lane < 0) {
+    const bool has_partial_sums = reduce_lane >= 0 && buffer == reduced_register();
+    if (inner.empty() && blocks == 0 && !has_partial_sums) {
       to[buffer] = buffer;
       return;
     }
@@ -324,7 +325,7 @@ private:
       tile.type.shape.push_back({i.count, false});
     if (blocks > 0)
       tile.type.shape.push_back({blocks, false});
-    if (blocks > 0 || reduce_lane >= 0)
+    if (blocks > 0 || has_partial_sums)
       tile.type.shape.push_back({width, false});
     tile.layout = planar(tile.type.shape.size());
     to[buffer] = nest.add_buffer(tile);
@@ -453,7 +454,7 @@ private:
       auto found = registers.find(x->tensor);
       if (found == registers.end())
         return x;
-      ExprPtr r = read(found->second, x->type, found->second == x->tensor ? x->at : register_at);
+      ExprPtr r = read(found->second, x->type, found->second == x->tensor ? x->at : subscripts_of(x->tensor));
       if (x->tensor != accumulator || reduce_lane < 0)
         return r;
       Update update = reduced_update();
@@ -485,10 +486,20 @@ private:
     }
     if (found->second == s.target)
       return;
+    const int scalar = s.target;
     s.target = found->second;
     if (s.tap >= 0)
       s.tap = registers.at(s.tap);
-    s.at = register_at;
+    s.at = subscripts_of(scalar);
+  }
+
+  // Behind the reduction there is one value for all lanes: only the accumulator has a partial sum in each.
+  std::vector<Affine> subscripts_of(int scalar) const
+  {
+    std::vector<Affine> at = register_at;
+    if (reduce_lane >= 0 && scalar != reduced_register())
+      at.pop_back();
+    return at;
   }
 
   std::vector<Node> wrap(Store s, const std::vector<Inner>& loops)
