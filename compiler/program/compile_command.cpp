@@ -1,6 +1,7 @@
 #include "compiler/artefact.h"
 #include "compiler/program/commands.h"
 #include "compiler/program/compile_options.h"
+#include "compiler/program/interrupt.h"
 #include "compiler/program/terminal.h"
 #include "runtime/files.h"
 
@@ -172,7 +173,10 @@ int compile_command(const Arguments& arguments)
   if (flags.only_looks())
     return 0;
   if (flags.emit == "so") {
+    const Interruptible wait; // Ctrl-C must not leave the files aside behind
     write_library(compiled.program, compiled.target, compiled.info(), flags.output);
+    if (interrupted())
+      return 130;
     if (flags.verbose)
       report(fmt::format("wrote {} and {} in {:.0f} ms\n", flags.output,
                          fs::path(flags.output).replace_extension(".h").string(), milliseconds_since(start)));
