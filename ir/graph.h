@@ -74,7 +74,7 @@ struct Op {
 struct Kernel {
   std::string name = {};
   std::vector<int> ops = {};       // in order; the last one's outputs and those that others read are stored
-  Attributes schedule = {};        // decisions of the scheduler, or the user's; see docs/schedules.md
+  Attributes schedule = {};        // decisions of the scheduler, or the user's; see docs/passes.md
   int nest = -1;                   // in Program::nests, once lowered: "kernel k0 -> @conv2d_relu_1f3a(%x, @w, %y) {"
   std::vector<int> arguments = {}; // once lowered: the values that the nest's arguments stand for, in their order
 };
