@@ -77,7 +77,7 @@ Target make_target(const std::string& march)
     throw Error(
         {},
         what + (near.empty() || near == march ? "" : ", did you mean '" + near + "'?") +
-            " Known are native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 and LLVM's names of processors, such as "
+            "; known are native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 and LLVM's names of processors, such as "
             "skylake-avx512 or znver4.",
         {}, 2);
   };
