@@ -175,10 +175,8 @@ private:
           bool read_later = is_read_outside(static_cast<int>(t), made_in);
           if (!tensor.stored && !read_later && !stage(made_in).scatters)
             continue; // lives in registers
-          if (!tensor.stored && tensor.value < 0 && can_be_local(static_cast<int>(t), made_in))
+          if (!tensor.stored && can_be_local(static_cast<int>(t), made_in))
             continue; // made with its region
-          if (!tensor.stored && tensor.value >= 0 && can_be_local(static_cast<int>(t), made_in))
-            continue;
           if (tensor.value < 0) {
             Value value;
             value.name = tensor.name;

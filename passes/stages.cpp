@@ -1,5 +1,7 @@
 #include "passes/stages.h"
 
+#include "ir/subscripts.h"
+
 #include <algorithm>
 
 namespace cnnc {
@@ -31,28 +33,6 @@ bool disjoint(const Statement& a, const Statement& b)
     }
   }
   return false;
-}
-
-// Each point of the statement's output indices has an element of its own: subscripts are mixed-radix numbers of
-// distinct indices.
-bool injective(const Statement& s)
-{
-  std::vector<int> seen;
-  for (const Affine& at : s.at) {
-    std::vector<Affine::Term> terms = at.terms;
-    std::sort(terms.begin(), terms.end(), [](auto& a, auto& b) { return std::abs(a.factor) < std::abs(b.factor); });
-    int64_t below = 1; // values that the smaller digits take
-    for (const Affine::Term& term : terms) {
-      if (std::find(seen.begin(), seen.end(), term.index) != seen.end())
-        continue;
-      if (std::abs(term.factor) < below)
-        return false;
-      seen.push_back(term.index);
-      const Dim& extent = s.indices[term.index].extent;
-      below = extent.batch ? element_limit : std::abs(term.factor) * extent.size;
-    }
-  }
-  return true;
 }
 
 class Builder {
@@ -159,7 +139,7 @@ private:
     int64_t covered = 0;
     for (size_t i : later) {
       const Statement& s = statements[i];
-      if (s.update == Update::assign || !injective(s) || !stays_inside(s))
+      if (s.update == Update::assign || !is_one_to_one(s) || !stays_inside(s))
         return false;
       bool again = false; // adds to the very box of an earlier one
       for (size_t k : later) {
@@ -368,7 +348,7 @@ private:
           !same_box(statements[k], s) && !disjoint(statements[k], s))
         others_overlap = true;
     bool continues = std::find(in_memory.begin(), in_memory.end(), s.target) != in_memory.end();
-    stage.scatters = continues || others_overlap || !injective(s);
+    stage.scatters = continues || others_overlap || !is_one_to_one(s);
     if (stage.scatters) {
       if (!continues) {
         fill(s.target, s.update, where);
