@@ -28,7 +28,7 @@ std::string label_of(const LayerSpec& layer)
 
 class Builder {
 public:
-  explicit Builder(const std::string& name) { graph.name = name; }
+  Builder(const std::string& name, bool training) : training(training) { graph.name = name; }
 
   Graph graph;
 
@@ -72,8 +72,17 @@ public:
       attributes.erase(only_layer.name);
     if (layer.text_where.is_known())
       check_formula(layer, inputs, attributes);
-    const int op = add_op(label_of(layer), *layer.def, layer.name, inputs, attributes, layer.where);
-    value_of[layer.name] = graph.ops[static_cast<size_t>(op)].outputs[0];
+    if (training && attributes.contains("training"))
+      attributes["training"] = true;
+    const int number = add_op(label_of(layer), *layer.def, layer.name, inputs, attributes, layer.where);
+    const Op& op = graph.ops[static_cast<size_t>(number)];
+    value_of[layer.name] = op.outputs[0];
+    const std::vector<OperandSpec> results = output_specs(*op.def, op.attributes);
+    for (const auto& [output, operand] : op.def->updates)
+      for (size_t r = 0; r < results.size(); ++r)
+        for (size_t i = 0; i < operands.size(); ++i)
+          if (results[r].name == output && operands[i].name == operand)
+            graph.updates.push_back({op.inputs[i], op.outputs[r]});
   }
 
   // A layer that does nothing here: its name stands for what it reads.
@@ -121,6 +130,7 @@ public:
   }
 
 private:
+  bool training;                                    // this is the step's graph, not forward's
   std::map<std::string, int, std::less<>> value_of; // of inputs and layers
   std::map<std::string, int, std::less<>> states;
 
@@ -188,7 +198,7 @@ private:
     value.kind = ValueKind::parameter;
     value.type = parameter.type;
     value.initial = parameter.initial;
-    value.rate = layer.rate;
+    value.rate = parameter.is_learnt ? layer.rate : 0;
     value.location = layer.where;
     if (layer.values)
       value.data = layer.values(parameter.name, value.type);
@@ -230,7 +240,7 @@ std::vector<bool> wanted_layers(const std::vector<LayerSpec>& layers, size_t las
 Builder build(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers,
               bool training, const std::string& left_out)
 {
-  Builder builder(name);
+  Builder builder(name, training);
   for (const InputSpec& input : inputs)
     builder.add_input(input);
   const std::vector<bool> wanted = wanted_layers(layers, layers.size() - 1);

@@ -152,6 +152,39 @@ void widen_taps(Formula& formula)
 
 } // namespace
 
+int64_t OpCall::integer(std::string_view name) const
+{
+  const auto found = symbols.find(name);
+  const int64_t* value = found == symbols.end() ? nullptr : std::get_if<int64_t>(&found->second);
+  if (!value)
+    throw InternalError(fmt::format("'{}' is no integer", name));
+  return *value;
+}
+
+double OpCall::real(std::string_view name) const
+{
+  const auto found = symbols.find(name);
+  if (found == symbols.end())
+    throw InternalError(fmt::format("'{}' is no number", name));
+  return std::visit([](auto number) { return static_cast<double>(number); }, found->second);
+}
+
+const std::string& OpCall::text(std::string_view name) const
+{
+  const auto found = attributes.find(name);
+  if (found == attributes.end() || !std::holds_alternative<std::string>(found->second))
+    throw InternalError(fmt::format("'{}' is no text", name));
+  return std::get<std::string>(found->second);
+}
+
+const std::vector<int64_t>& OpCall::integers(std::string_view name) const
+{
+  const auto found = attributes.find(name);
+  if (found == attributes.end() || !std::holds_alternative<std::vector<int64_t>>(found->second))
+    throw InternalError(fmt::format("'{}' is no list of integers", name));
+  return std::get<std::vector<int64_t>>(found->second);
+}
+
 std::span<const OpDef* const> op_table()
 {
   return table;
@@ -188,7 +221,14 @@ std::vector<OperandSpec> input_specs(const OpDef& def, const Attributes& attribu
 
 std::vector<OperandSpec> output_specs(const OpDef& def, const Attributes& attributes)
 {
-  return specs(def, def.outputs, "outputs", attributes);
+  std::vector<OperandSpec> outputs = specs(def, def.outputs, "outputs", attributes);
+  const auto training = attributes.find("training");
+  if (training == attributes.end() || training->second != AttributeValue(true))
+    std::erase_if(outputs, [&](const OperandSpec& output) {
+      return std::any_of(def.updates.begin(), def.updates.end(),
+                         [&](const auto& update) { return update.first == output.name; });
+    });
+  return outputs;
 }
 
 Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
@@ -206,7 +246,7 @@ Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inp
   for (const CheckDef& check : def.checks)
     if (!holds(check, bound.all, where))
       throw Error(where, fill(check.message, bound.all, where));
-  std::string text = def.make_formula ? def.make_formula(bound.inputs, bound.all) : def.formula;
+  std::string text = def.make_formula ? def.make_formula({bound.inputs, attributes, bound.all}) : def.formula;
   Formula formula = bind_formula(text, bound.inputs, output_specs(def, attributes), bound.attributes, where);
   widen_taps(formula);
   return formula;
@@ -218,7 +258,7 @@ std::string gradient_text(const OpDef& def, const std::vector<std::optional<Tens
   if (!def.make_gradient)
     return def.gradient;
   Bound bound = bind_operands(def, inputs, attributes, {});
-  return def.make_gradient(bound.inputs, bound.all);
+  return def.make_gradient({bound.inputs, attributes, bound.all});
 }
 
 std::vector<LayerParameter> parameters_of(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs,
@@ -249,12 +289,16 @@ std::vector<LayerParameter> parameters_of(const OpDef& def, const std::vector<st
     if (!parameter.only_when.empty() && integer(parameter.only_when) == 0)
       continue;
     TensorType type{dtype, {}};
-    for (const std::string& dim : parameter.dims) {
-      int64_t extent = integer(dim);
+    const auto add_dim = [&](int64_t extent, const std::string& dim) {
       if (extent < 1 || extent > element_limit)
         throw Error(where, fmt::format("its {} would have {} elements along '{}'", parameter.name, extent, dim));
       type.shape.push_back({extent});
-    }
+    };
+    for (const std::string& dim : parameter.dims)
+      add_dim(integer(dim), dim);
+    if (!parameter.shape_from.empty())
+      for (const int64_t extent : std::get<std::vector<int64_t>>(attributes.find(parameter.shape_from)->second))
+        add_dim(extent, parameter.shape_from);
     try {
       elements(type.shape);
     } catch (const Error& error) {
@@ -263,7 +307,7 @@ std::vector<LayerParameter> parameters_of(const OpDef& def, const std::vector<st
     std::string initial = parameter.initial;
     if (!parameter.fan_in.empty())
       initial += fmt::format("({})", integer(parameter.fan_in));
-    parameters.push_back({parameter.name, type, initial});
+    parameters.push_back({parameter.name, type, initial, parameter.is_learnt});
   }
   return parameters;
 }

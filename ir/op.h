@@ -45,6 +45,10 @@ struct ParameterDef {
   std::string initial = {};
   std::string fan_in = {};    // an expression
   std::string only_when = {}; // an attribute that switches it off, e.g. "bias"; "" for always
+  // False: no gradient goes to it (running statistics); it keeps its value, or the op's own update (OpDef::updates).
+  bool is_learnt = true;
+  // An attribute of integers that is the whole shape, in place of dims (a `parameter` layer's).
+  std::string shape_from = {};
 };
 
 // A condition over symbols, and what to say where it does not hold. {expression} in the text is replaced by its value.
@@ -52,6 +56,21 @@ struct CheckDef {
   std::string condition = {};
   std::string message = {};
 };
+
+// What the makers of texts see: an op's operands, and what its attributes say.
+struct OpCall {
+  const std::vector<BoundInput>& inputs; // a variadic operand is written out: x0, x1, ...
+  const Attributes& attributes;
+  const Symbols& symbols; // attributes by name and by part, and the dimensions of the operands
+
+  const Shape& shape(size_t input) const { return inputs.at(input).type->shape; }
+  bool has(size_t input) const { return input < inputs.size() && inputs[input].type.has_value(); }
+  int64_t integer(std::string_view name) const; // also of booleans
+  double real(std::string_view name) const;
+  const std::string& text(std::string_view name) const;
+  const std::vector<int64_t>& integers(std::string_view name) const;
+};
+using MakeText = std::function<std::string(const OpCall&)>;
 
 struct OpDef {
   std::string name = {};
@@ -64,21 +83,26 @@ struct OpDef {
   std::vector<CheckDef> checks = {}; // what must hold: an error
   std::vector<CheckDef> hints = {};  // what a user should know: a warning
   std::string formula = {};
-  // Where no text can say it (ranks, any number of inputs): makes the text. One of the two is set.
-  std::function<std::string(const std::vector<BoundInput>&, const Symbols&)> make_formula = {};
+  // Where no text can say it (ranks, any number of inputs): makes the text, or throws an Error. One of the two is set.
+  MakeText make_formula = {};
   // The adjoint as text, where that is better than the derived one: statements that write `d<input>` and read inputs,
   // outputs and `d<output>`. Empty: derived.
   std::string gradient = {};
   // Likewise where the text depends on ranks: see gradient_text().
-  std::function<std::string(const std::vector<BoundInput>&, const Symbols&)> make_gradient = {};
+  MakeText make_gradient = {};
   // Why it has none ("" for all that have one).
   std::string no_gradient = {};
   // Extra outputs that only the way back reads (a pool's tap): never written by a graph that has no gradient.
   std::vector<std::string> kept = {};
+  // In a training step an output takes the place of an operand when the step ends: {output, operand}. Such outputs
+  // exist only where the attribute `training` is set.
+  //   batch_norm   {"new_mean", "running_mean"}
+  std::vector<std::pair<std::string, std::string>> updates = {};
   // An index remap, x's elements in another shape and the same order: costs nothing.
   bool is_view = false;
   // Pointwise and never decreasing: it changes places with a maximum.
   bool is_monotone = false;
+  // A boolean attribute of the name `training`, which no file gives: build_training sets it. The formula may differ.
   bool training_only = false; // in inference the layer's input passes through (dropout)
   bool is_loss = false;       // may stand in `loss:`; inputs are predictions and labels
   // A loss that contains this op: as the network's last layer it is left out of the training graph ("softmax").
@@ -125,6 +149,7 @@ struct LayerParameter {
   std::string name;
   TensorType type;
   std::string initial;
+  bool is_learnt;
 };
 std::vector<LayerParameter> parameters_of(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs,
                                           const Attributes& attributes, const Location& where);

@@ -12,9 +12,9 @@ namespace cnnc {
 namespace {
 
 // 1 - b^s loses its digits while b^s is near one: with t = tanh(s*log(b)/2) it is -2t/(1 - t), which does not.
-std::string formula(const std::vector<BoundInput>& inputs, const Symbols& symbols)
+std::string formula(const OpCall& op)
 {
-  bool decays = std::get<double>(symbols.at("weight_decay")) != 0;
+  bool decays = op.real("weight_decay") != 0;
   return fmt::format("t1[] = tanh(0.5*log(beta1)*cast({0}, step[]))\n"
                      "t2[] = tanh(0.5*log(beta2)*cast({0}, step[]))\n"
                      "size[] = rate[]*rate_factor*(1 - t1[])/(-2*t1[])\n"
@@ -23,7 +23,7 @@ std::string formula(const std::vector<BoundInput>& inputs, const Symbols& symbol
                      "new_mean[...] = beta1*mean[...] + (1 - beta1)*g[...]\n"
                      "new_square[...] = beta2*square[...] + (1 - beta2)*g[...]*g[...]\n"
                      "new_w[...] = w[...] - size[]*new_mean[...]/(sqrt(new_square[...]*scale[]) + epsilon)",
-                     to_string(inputs[0].type->dtype), decays ? " + weight_decay*w[...]" : "");
+                     to_string(op.inputs[0].type->dtype), decays ? " + weight_decay*w[...]" : "");
 }
 
 AttributeDef beta(std::string name, double value, std::string doc)

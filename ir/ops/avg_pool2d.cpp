@@ -8,16 +8,15 @@ namespace {
 
 const Window window{"kernel_h", "kernel_w", false};
 
-std::string formula(const std::vector<BoundInput>&, const Symbols& symbols)
+std::string formula(const OpCall& op)
 {
-  auto number = [&](const char* name) { return std::get<int64_t>(symbols.at(name)); };
   std::string ranges =
       "\n  where h < " + window.output_height() + ", w < " + window.output_width() + ", i < kernel_h, j < kernel_w\n";
   std::string sum = "s[n,c,h,w] += x[n, c, h*stride_h + i - pad_top, w*stride_w + j - pad_left]" + ranges;
   // Every window has all its taps, or counts them as if it had.
-  bool inside =
-      number("pad_top") == 0 && number("pad_left") == 0 && number("pad_bottom") == 0 && number("pad_right") == 0;
-  if (inside || number("count_include_pad") != 0)
+  bool inside = op.integer("pad_top") == 0 && op.integer("pad_left") == 0 && op.integer("pad_bottom") == 0 &&
+                op.integer("pad_right") == 0;
+  if (inside || op.integer("count_include_pad") != 0)
     return sum + "y[n,c,h,w] = s[n,c,h,w] / (kernel_h*kernel_w)";
   return sum + "d[h,w] += inside(x[0, 0, h*stride_h + i - pad_top, w*stride_w + j - pad_left])" + ranges +
          "y[n,c,h,w] = s[n,c,h,w] / d[h,w]";

@@ -7,13 +7,13 @@ namespace cnnc {
 
 namespace {
 
-std::string formula(const std::vector<BoundInput>& inputs, const Symbols& symbols)
+std::string formula(const OpCall& op)
 {
-  auto axis = static_cast<size_t>(std::get<int64_t>(symbols.at("axis")));
-  const Shape& first = inputs[0].type->shape;
+  auto axis = static_cast<size_t>(op.integer("axis"));
+  const Shape& first = op.shape(0);
   std::string text;
   int64_t offset = 0;
-  for (const BoundInput& input : inputs) {
+  for (const BoundInput& input : op.inputs) {
     const Shape& shape = input.type->shape;
     bool fits = axis < shape.size() && shape.size() == first.size() && !shape[axis].batch;
     for (size_t d = 0; fits && d < shape.size(); ++d)

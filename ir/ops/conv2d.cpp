@@ -9,14 +9,13 @@ namespace cnnc {
 
 namespace {
 
-std::string formula(const std::vector<BoundInput>&, const Symbols& symbols)
+std::string formula(const OpCall& op)
 {
-  auto number = [&](const char* name) { return std::get<int64_t>(symbols.at(name)); };
-  bool flip = number("flip") != 0;
+  bool flip = op.integer("flip") != 0;
   // A group of one filter, or of one channel, needs no index for it: depthwise reads x[n,g,...].
   std::string filter = "o", channel = "c", own_channel = "c", ranges;
-  if (int64_t groups = number("groups"); groups > 1) {
-    int64_t filters = number("O") / groups, channels = number("I");
+  if (int64_t groups = op.integer("groups"); groups > 1) {
+    int64_t filters = op.integer("O") / groups, channels = op.integer("I");
     filter = filters == 1 ? "g" : fmt::format("g*{} + o", filters);
     channel = channels == 1 ? "g" : fmt::format("g*{} + c", channels);
     own_channel = channels == 1 ? "0" : "c";

@@ -11,11 +11,11 @@ namespace cnnc {
 
 namespace {
 
-std::string formula(const std::vector<BoundInput>& inputs, const Symbols& symbols)
+std::string formula(const OpCall& op)
 {
   // Even, so that the key stays odd, and below 2^53, which any number in a text keeps.
-  uint64_t salt = seed_key(static_cast<uint64_t>(std::get<int64_t>(symbols.at("salt")))) & 0x1ffffffffffffe;
-  const Shape& shape = inputs[0].type->shape;
+  uint64_t salt = seed_key(static_cast<uint64_t>(op.integer("salt"))) & 0x1ffffffffffffe;
+  const Shape& shape = op.shape(0);
   std::string subscripts, position;
   int64_t stride = 1;
   for (size_t d = shape.size(); d-- > 0;) {

@@ -8,9 +8,9 @@ namespace cnnc {
 namespace {
 
 // One index for each dimension behind the batch: a, b, c, ...
-std::string formula(const std::vector<BoundInput>& inputs, const Symbols&)
+std::string formula(const OpCall& op)
 {
-  const Shape& shape = inputs[0].type->shape;
+  const Shape& shape = op.shape(0);
   std::string from = "n", to;
   int64_t stride = 1;
   for (size_t d = shape.size(); d-- > 1;) {

@@ -10,10 +10,10 @@ namespace cnnc {
 
 namespace {
 
-std::string formula(const std::vector<BoundInput>&, const Symbols& symbols)
+std::string formula(const OpCall& op)
 {
-  bool decays = std::get<double>(symbols.at("weight_decay")) != 0;
-  bool nesterov = std::get<int64_t>(symbols.at("nesterov")) != 0;
+  bool decays = op.real("weight_decay") != 0;
+  bool nesterov = op.integer("nesterov") != 0;
   return fmt::format("g[...] = gradient[...]{}\n"
                      "new_velocity[...] = momentum*velocity[...] + g[...]\n"
                      "new_w[...] = w[...] - rate[]*rate_factor*{}",

@@ -8,10 +8,10 @@ namespace cnnc {
 namespace {
 
 // Texts with @ for the subscripts behind the channel, which the sums leave in place.
-std::string spread(std::string_view text, const std::vector<BoundInput>& inputs)
+std::string spread(std::string_view text, const OpCall& op)
 {
   std::string rest, result;
-  for (size_t d = 2; d < inputs[0].type->shape.size(); ++d)
+  for (size_t d = 2; d < op.shape(0).size(); ++d)
     rest += fmt::format(",i{}", d);
   for (char c : text)
     result += c == '@' ? rest : std::string(1, c);
@@ -27,18 +27,18 @@ extern const OpDef op_softmax{
     .inputs = {"x[N,C,...]"},
     .outputs = {"y"},
     .make_formula =
-        [](const std::vector<BoundInput>& inputs, const Symbols&) {
+        [](const OpCall& op) {
           return spread("m[n@] max= x[n,c@]\n"
                         "e[n,c@] = exp(x[n,c@] - m[n@])\n"
                         "z[n@] += e[n,c@]\n"
                         "y[n,c@] = e[n,c@] / z[n@]",
-                        inputs);
+                        op);
         },
     .make_gradient =
-        [](const std::vector<BoundInput>& inputs, const Symbols&) {
+        [](const OpCall& op) {
           return spread("s[n@] += dy[n,c@] * y[n,c@]\n"
                         "dx[n,c@] = y[n,c@] * (dy[n,c@] - s[n@])",
-                        inputs);
+                        op);
         },
 };
 
