@@ -225,8 +225,10 @@ private:
     std::vector<bool> free(arguments.size()), all_free(arguments.size());
     bool any = false, fixed = false;
     for (size_t a = 0; a < arguments.size(); a++) {
-      bool parameter = graph.values[arguments[a]].kind == ValueKind::parameter &&
-                       graph.values[arguments[a]].type.shape.size() >= 2 && nest.buffers[a].role == BufferRole::in;
+      // Lowering may have added temporaries: only the scratch graph knows them.
+      const Value& value = scratch.values[arguments[a]];
+      bool parameter = value.kind == ValueKind::parameter && value.type.shape.size() >= 2 &&
+                       nest.buffers[a].role == BufferRole::in;
       free[a] = parameter && is_free(arguments[a]);
       all_free[a] = parameter;
       any = any || free[a];
