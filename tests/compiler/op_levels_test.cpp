@@ -1,6 +1,7 @@
 // Every row of the op table, forward and backward, at drawn shapes and attributes: machine code against the
 // interpreter. -O2 for all of them, the other levels and older machines for some. CNNC_DRAWS sets how many,
-// CNNC_OPS=relu,conv2d which.
+// CNNC_OPS=relu,conv2d which;
+// CNNC_LEVELS=all draws them all at every level.
 #include "tests/compiler/draws.h"
 
 #include <doctest/doctest.h>
@@ -39,6 +40,7 @@ TEST_CASE("every op, forward and backward, is what the interpreter says at every
 {
   const char* given = std::getenv("CNNC_DRAWS");
   const uint64_t count = given ? std::strtoull(given, nullptr, 10) : 30;
+  const bool all_levels = std::getenv("CNNC_LEVELS") != nullptr;
   const char* only = std::getenv("CNNC_OPS");
   const std::string wanted = only ? fmt::format(",{},", only) : "";
   for (const OpDef* def : op_table()) {
@@ -52,7 +54,7 @@ TEST_CASE("every op, forward and backward, is what the interpreter says at every
       const auto [forward, backward] = graphs_for(*def, found->second, seed);
       const auto batch = static_cast<int64_t>(1 + seed % 5);
       std::vector<CompileOptions> options(1);
-      if (seed % 6 == 0)
+      if (all_levels || seed % 6 == 0)
         for (const int level : {0, 1, 3})
           options.emplace_back().level = level;
       if (seed % 10 == 1)
