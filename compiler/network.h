@@ -9,6 +9,7 @@
 #pragma once
 
 #include "ir/program.h"
+#include "runtime/preprocessing.h"
 #include "runtime/trainer.h"
 
 #include <map>
@@ -49,6 +50,10 @@ struct Network {
   // The same without what only training has (dropout): the function whose gradients can be checked.
   std::optional<Graph> loss;
   TrainConfig config;
+  // What the file says of an input, by its name; for others default_preprocessing() holds.
+  std::map<std::string, Preprocessing, std::less<>> preprocessing;
+  // First values, as the file's `weights:` names them, relative to where the file lies; "" where it says nothing.
+  std::string weights;
   std::vector<Warning> warnings;
   // A network read from .ir: its functions, forward (the first) among them, and nests as they stand in the file.
   std::optional<Program> program;
