@@ -162,7 +162,7 @@ std::string read_back(const Graph& graph)
 TEST_CASE("drawn networks are what the interpreter says")
 {
   const char* given = std::getenv("CNNC_NETWORKS");
-  const uint64_t count = given ? std::strtoull(given, nullptr, 10) : 150;
+  const uint64_t count = given ? std::strtoull(given, nullptr, 10) : 300;
   for (uint64_t seed = 1; seed <= count; ++seed) {
     CAPTURE(seed);
     DrawNetwork network(seed);
