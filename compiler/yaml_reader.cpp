@@ -268,6 +268,8 @@ private:
     for (const UserOp& op : user_ops)
       known.push_back(op.name);
     for (const OpDef* def : op_table()) {
+      if (def->is_internal)
+        continue;
       if (def->is_loss || def->is_optimizer) {
         if (def->name == named.op)
           throw Error(named.where, fmt::format("{} is no layer: it belongs into `train: {{{}: {}}}`", def->name,

@@ -182,6 +182,14 @@ AttributeValue attribute_of(const YamlNode& node, const AttributeDef& def)
       values.push_back(text_of(*item, def.name));
     return values;
   }
+  case AttributeKind::reals: {
+    std::vector<double> values;
+    if (node.kind != YamlKind::sequence)
+      wrong_type(node, def.name, "a list of numbers");
+    for (const YamlPtr& item : node.items)
+      values.push_back(real_of(*item, def.name, def.minimum, def.maximum));
+    return values;
+  }
   }
   throw InternalError("attribute_of: no such kind");
 }

@@ -247,7 +247,10 @@ Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inp
     if (!holds(check, bound.all, where))
       throw Error(where, fill(check.message, bound.all, where));
   std::string text = def.make_formula ? def.make_formula({bound.inputs, attributes, bound.all}) : def.formula;
-  Formula formula = bind_formula(text, bound.inputs, output_specs(def, attributes), bound.attributes, where);
+  std::vector<OperandSpec> outputs = output_specs(def, attributes);
+  if (def.make_type)
+    outputs.at(0).dtype = def.make_type({bound.inputs, attributes, bound.all});
+  Formula formula = bind_formula(text, bound.inputs, outputs, bound.attributes, where);
   widen_taps(formula);
   return formula;
 }

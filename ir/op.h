@@ -23,6 +23,7 @@ enum class AttributeKind : uint8_t {
   padding,  // integers [top, left, bottom, right]; one number for all; [h, w]; "same" or "valid" in YAML: resolved
             // from kernel, stride and dilation of the same row, the odd one goes to the end
   texts,
+  reals, // any number of them
 };
 
 struct AttributeDef {
@@ -35,6 +36,7 @@ struct AttributeDef {
   double minimum = 0;
   double maximum = 1e9;
   std::string doc = {};
+  std::vector<std::string> choices = {}; // of a text: these and no others; empty: any
 };
 
 // A tensor that a layer brings along: its shape over the symbols of inputs and attributes, its first values.
@@ -85,6 +87,8 @@ struct OpDef {
   std::string formula = {};
   // Where no text can say it (ranks, any number of inputs): makes the text, or throws an Error. One of the two is set.
   MakeText make_formula = {};
+  // The element type of the first output, where it is neither the formula's nor written in `outputs` (a cast's).
+  std::function<DType(const OpCall&)> make_type = {};
   // The adjoint as text, where that is better than the derived one: statements that write `d<input>` and read inputs,
   // outputs and `d<output>`. Empty: derived.
   std::string gradient = {};
@@ -104,6 +108,7 @@ struct OpDef {
   bool is_monotone = false;
   // A boolean attribute of the name `training`, which no file gives: build_training sets it. The formula may differ.
   bool training_only = false; // in inference the layer's input passes through (dropout)
+  bool is_internal = false;   // passes put it in; no layer of a file
   bool is_loss = false;       // may stand in `loss:`; inputs are predictions and labels
   // A loss that contains this op: as the network's last layer it is left out of the training graph ("softmax").
   std::string absorbs = {};

@@ -4,6 +4,7 @@
 #include "ir/op.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -62,6 +63,7 @@ std::string_view wanted(AttributeKind kind)
   case AttributeKind::integers: return "an integer or a list of them";
   case AttributeKind::padding: return "an integer, [vertical, horizontal], [top, left, bottom, right], same or valid";
   case AttributeKind::texts: return "a list of texts";
+  case AttributeKind::reals: return "a list of numbers";
   }
   return "";
 }
@@ -89,6 +91,14 @@ struct Checker {
     if (!(number <= attribute.maximum))
       fail(fmt::format("is at most {:g}, found {}", attribute.maximum, to_string(AttributeValue(value))));
     return value;
+  }
+
+  std::string chosen(const std::string& text) const
+  {
+    const std::vector<std::string>& known = attribute.choices;
+    if (!known.empty() && std::find(known.begin(), known.end(), text) == known.end())
+      fail(fmt::format("is one of {}, found {}", fmt::join(known, ", "), to_string(AttributeValue(text))));
+    return text;
   }
 
   std::vector<int64_t> list(const AttributeValue& value) const
@@ -123,8 +133,8 @@ struct Checker {
         return value;
       break;
     case AttributeKind::text:
-      if (std::holds_alternative<std::string>(value))
-        return value;
+      if (const auto* text = std::get_if<std::string>(&value))
+        return chosen(*text);
       break;
     case AttributeKind::texts:
       if (std::holds_alternative<std::vector<std::string>>(value))
@@ -133,6 +143,19 @@ struct Checker {
         return std::vector<std::string>{*one};
       if (const auto* none = std::get_if<std::vector<int64_t>>(&value); none && none->empty())
         return std::vector<std::string>{};
+      break;
+    case AttributeKind::reals:
+      if (const auto* numbers = std::get_if<std::vector<double>>(&value)) {
+        for (const double number : *numbers)
+          bounded(number);
+        return value;
+      }
+      if (const auto* numbers = std::get_if<std::vector<int64_t>>(&value)) {
+        std::vector<double> result;
+        for (const int64_t number : *numbers)
+          result.push_back(bounded(static_cast<double>(number)));
+        return result;
+      }
       break;
     case AttributeKind::integers: {
       std::vector<int64_t> result = list(value);

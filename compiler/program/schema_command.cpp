@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
+
 namespace cnnc {
 
 namespace {
@@ -30,7 +32,9 @@ Json number(const char* type, const AttributeDef& def)
 
 Json one_or_list(const AttributeDef& def, Json item, size_t least, size_t most)
 {
-  Json list{{"type", "array"}, {"items", item}, {"minItems", least}, {"maxItems", most}};
+  Json list{{"type", "array"}, {"items", item}};
+  if (most > 0) // else of any length
+    list.update({{"minItems", least}, {"maxItems", most}});
   Json either = Json::array({std::move(item), std::move(list)});
   if (def.kind == AttributeKind::padding)
     either.push_back({{"enum", {"same", "valid"}}});
@@ -44,15 +48,17 @@ Json schema_of(const AttributeDef& def)
   case AttributeKind::integer: json = number("integer", def); break;
   case AttributeKind::real: json = number("number", def); break;
   case AttributeKind::boolean: json = {{"type", "boolean"}}; break;
-  case AttributeKind::text: json = {{"type", "string"}}; break;
+  case AttributeKind::text: json = def.choices.empty() ? Json{{"type", "string"}} : Json{{"enum", def.choices}}; break;
   case AttributeKind::texts: json = {{"type", "array"}, {"items", {{"type", "string"}}}}; break;
   case AttributeKind::padding: json = one_or_list(def, number("integer", def), 2, 4); break;
+  case AttributeKind::reals: json = {{"type", "array"}, {"items", number("number", def)}}; break;
   case AttributeKind::integers:
-    json = one_or_list(def, number("integer", def), def.parts.size(), std::max<size_t>(1, def.parts.size()));
+    json = one_or_list(def, number("integer", def), def.parts.size(), def.parts.size());
     break;
   }
   json["description"] = def.doc;
-  if (def.default_value)
+  const double* real = def.default_value ? std::get_if<double>(&*def.default_value) : nullptr;
+  if (def.default_value && (!real || std::isfinite(*real))) // JSON has no infinity
     json["default"] = std::visit(ToJson(), *def.default_value);
   return json;
 }
@@ -111,7 +117,7 @@ Json layers_schema()
 {
   Json names = Json::array(), properties = Json::object();
   for (const OpDef* def : op_table())
-    if (!def->is_loss && !def->is_optimizer) {
+    if (!def->is_loss && !def->is_optimizer && !def->is_internal) {
       names.push_back(def->name);
       Json attributes = attributes_of(*def, layer_keys());
       const bool bare = !attributes.contains("required");

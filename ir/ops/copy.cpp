@@ -9,6 +9,7 @@ extern const OpDef op_copy{
     .inputs = {"x[...]"},
     .outputs = {"y"},
     .formula = "y[...] = x[...]",
+    .is_internal = true,
 };
 
 } // namespace cnnc
