@@ -1,0 +1,30 @@
+// y = the smallest x over the axes (of truth values: are all true?); the gradient goes to the first of equals
+#include "ir/reduction.h"
+#include "ir/shape_text.h"
+
+namespace cnnc {
+
+namespace {
+
+// A truth value is compared as a number.
+std::string make_reduce_min(const OpCall& op)
+{
+  if (op.inputs[0].type->dtype != DType::boolean)
+    return reduction_text(op, "y[{kept}] min= x[{all}]");
+  return "m: u8[" + extents(reduced_shape(op)) + "]\n" +
+         reduction_text(op, "m[{kept}] min= cast(u8, x[{all}])\n"
+                            "y[{kept}] = cast(bool, m[{kept}])");
+}
+
+} // namespace
+
+extern const OpDef op_reduce_min{
+    .name = "reduce_min",
+    .doc = "the smallest over axes",
+    .inputs = {"x[...]"},
+    .outputs = {"y"},
+    .attributes = reduction_attributes(),
+    .make_formula = make_reduce_min,
+};
+
+} // namespace cnnc
