@@ -131,19 +131,40 @@ private:
     }
   }
 
-  // The left sides never meet: the parts of a concatenation.
+  // The left sides never meet: the parts of a concatenation, or every other element.
+  //   y[i], y[4 + j]   i < 4          y[2*i], y[2*j + 1]          y[8*i + a], y[8*j + 4 + b]   a < 4, b < 4
   static bool apart(const Statement& a, const Statement& b)
   {
-    auto bounds = [](const Statement& s, size_t d) -> std::optional<Interval> {
-      for (const Affine::Term& term : s.at[d].terms)
+    // Bounds of what is left of a subscript modulo `m`; all of it where that is 0.
+    auto bounds = [](const Statement& s, size_t d, int64_t m) -> std::optional<Interval> {
+      Affine rest = s.at[d].constant;
+      for (const Affine::Term& term : s.at[d].terms) {
+        if (m != 0 && term.factor % m == 0)
+          continue;
         if (term.index < 0 || s.indices[term.index].extent.batch)
           return std::nullopt;
-      return range(s.at[d], [&](int index) { return Interval{0, s.indices[index].extent.size - 1}; });
+        rest += Affine::of(term.index, term.factor);
+      }
+      return range(rest, [&](int index) { return Interval{0, s.indices[index].extent.size - 1}; });
     };
     for (size_t d = 0; d < a.at.size(); d++) {
-      std::optional<Interval> x = bounds(a, d), y = bounds(b, d);
-      if (x && y && (x->hi < y->lo || y->hi < x->lo))
-        return true;
+      std::vector<int64_t> moduli = {0};
+      for (const Affine* at : {&a.at[d], &b.at[d]})
+        for (const Affine::Term& term : at->terms)
+          moduli.push_back(std::abs(term.factor));
+      for (const int64_t m : moduli) {
+        const std::optional<Interval> x = bounds(a, d, m), y = bounds(b, d, m);
+        if (!x || !y)
+          continue;
+        if (m == 0) {
+          if (x->hi < y->lo || y->hi < x->lo)
+            return true;
+          continue;
+        }
+        const int64_t ahead = y->lo - x->lo - floor_div(y->lo - x->lo, m) * m;
+        if (ahead > x->hi - x->lo && ahead + (y->hi - y->lo) < m)
+          return true;
+      }
     }
     return false;
   }

@@ -185,6 +185,14 @@ const std::vector<int64_t>& OpCall::integers(std::string_view name) const
   return std::get<std::vector<int64_t>>(found->second);
 }
 
+const std::vector<double>& OpCall::reals(std::string_view name) const
+{
+  const auto found = attributes.find(name);
+  if (found == attributes.end() || !std::holds_alternative<std::vector<double>>(found->second))
+    throw InternalError(fmt::format("'{}' is no list of numbers", name));
+  return std::get<std::vector<double>>(found->second);
+}
+
 std::span<const OpDef* const> op_table()
 {
   return table;

@@ -71,6 +71,7 @@ struct OpCall {
   double real(std::string_view name) const;
   const std::string& text(std::string_view name) const;
   const std::vector<int64_t>& integers(std::string_view name) const;
+  const std::vector<double>& reals(std::string_view name) const;
 };
 using MakeText = std::function<std::string(const OpCall&)>;
 

@@ -1,5 +1,5 @@
 // y[n, off + c, h, w] = x[n,c,h,w]     off: the extents of the operands before
-#include "ir/op.h"
+#include "ir/shape_text.h"
 
 #include <fmt/format.h>
 
@@ -9,25 +9,25 @@ namespace {
 
 std::string formula(const OpCall& op)
 {
-  auto axis = static_cast<size_t>(op.integer("axis"));
   const Shape& first = op.shape(0);
+  const size_t axis = axis_of(op.integer("axis"), first.size());
+  const Texts from = index_names(first.size());
   std::string text;
   int64_t offset = 0;
   for (const BoundInput& input : op.inputs) {
     const Shape& shape = input.type->shape;
-    bool fits = axis < shape.size() && shape.size() == first.size() && !shape[axis].batch;
+    bool fits = shape.size() == first.size() && input.type->dtype == op.inputs[0].type->dtype;
     for (size_t d = 0; fits && d < shape.size(); ++d)
       fits = d == axis || shape[d] == first[d];
     if (!fits)
-      throw Error({}, fmt::format("operands that do not meet beside axis {}: {} and {}", axis, to_string(first),
-                                  to_string(shape)));
-    std::string from, to;
-    for (size_t d = 0; d < shape.size(); ++d) {
-      std::string index = fmt::format("i{}", d);
-      from += (d == 0 ? "" : ",") + index;
-      to += (d == 0 ? "" : ",") + (d == axis ? fmt::format("{} + {}", offset, index) : index);
-    }
-    text += fmt::format("y[{}] = {}[{}]\n", to, input.spec.name, from);
+      throw Error({}, fmt::format("operands that do not meet beside axis {}: {} and {}", axis,
+                                  to_string(*op.inputs[0].type), to_string(*input.type)));
+    if (shape[axis].batch)
+      throw Error({},
+                  fmt::format("axis {} is the batch, whose extent is not known here: nothing stands behind it", axis));
+    Texts to = from;
+    to[axis] += plus(offset);
+    text += fmt::format("y[{}] = {}[{}]\n", list(to), input.spec.name, list(from));
     offset += shape[axis].size;
   }
   return text;
@@ -40,7 +40,11 @@ extern const OpDef op_concat{
     .doc = "tensors one behind the other along an axis, the channels where none is given",
     .inputs = {"x[...]*"},
     .outputs = {"y"},
-    .attributes = {{.name = "axis", .default_value = int64_t{1}, .maximum = 15, .doc = "which dimension grows"}},
+    .attributes = {{.name = "axis",
+                    .default_value = int64_t{1},
+                    .minimum = -16,
+                    .maximum = 15,
+                    .doc = "which dimension grows; below 0 counts from the end"}},
     .make_formula = formula,
 };
 

@@ -1,5 +1,5 @@
-// y[n, c*H*W + h*W + w] = x[n,c,h,w]
-#include "ir/op.h"
+// y[n, c*H*W + h*W + w] = x[n,c,h,w]     axis 1
+#include "ir/shape_text.h"
 
 #include <fmt/format.h>
 
@@ -7,19 +7,18 @@ namespace cnnc {
 
 namespace {
 
-// One index for each dimension behind the batch: a, b, c, ...
 std::string formula(const OpCall& op)
 {
-  const Shape& shape = op.shape(0);
-  std::string from = "n", to;
-  int64_t stride = 1;
-  for (size_t d = shape.size(); d-- > 1;) {
-    std::string index = fmt::format("i{}", d);
-    from.insert(1, "," + index);
-    to = fmt::format("{}*{}{}{}", index, stride, to.empty() ? "" : " + ", to);
-    stride *= shape[d].size; // the product is the element count: checked when the type was made
+  const Shape& from = op.shape(0);
+  const int64_t axis = op.integer("axis"), rank = static_cast<int64_t>(from.size());
+  if (axis < -rank || axis > rank)
+    throw Error({}, fmt::format("axis {} of a tensor of {} dimensions", axis, rank));
+  Shape to(2);
+  for (int64_t d = 0; d < rank; ++d) {
+    Dim& dim = to[d < (axis < 0 ? axis + rank : axis) ? 0 : 1];
+    dim = {dim.size * from[static_cast<size_t>(d)].size, dim.batch || from[static_cast<size_t>(d)].batch};
   }
-  return fmt::format("y[n, {}] = x[{}]", to.empty() ? "0" : to, from);
+  return reshape_text(op, to);
 }
 
 } // namespace
@@ -27,8 +26,13 @@ std::string formula(const OpCall& op)
 extern const OpDef op_flatten{
     .name = "flatten",
     .doc = "each image's elements in one row, in the order in which they lie",
-    .inputs = {"x[N,...]"},
+    .inputs = {"x[...]"},
     .outputs = {"y"},
+    .attributes = {{.name = "axis",
+                    .default_value = int64_t{1},
+                    .minimum = -16,
+                    .maximum = 16,
+                    .doc = "where the row begins: the dimensions before it become one as well"}},
     .make_formula = formula,
     .is_view = true,
 };

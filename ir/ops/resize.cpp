@@ -1,0 +1,384 @@
+// Along one axis, the others likewise one after the other:
+//
+//   y[h] = sum over t of weight[h,t] * x[base(h) + t],   weight[h,t] = kernel(base(h) + t - at(h)),
+//   at(h) = slope*h + offset: where the output's element lies in the input,   base(h): the first element that counts
+//
+// base(h) is written as progressions of h (ir/shape_text.h), so that every subscript is affine: twice as many are
+// y[2*q + r] += weight[r,t] * x[q + r + t - 1]. Where at(h) repeats along with them the weights do as well. Elements
+// before the first one are the first one, those behind the last one the last one. `nearest` is a gather.
+//
+// Coordinates, kernels and rounding: the Resize operator of ONNX (opset 19). Cubic: Keys, 1981. Antialiasing stretches
+// the kernel over what one output element covers.
+#include "ir/shape_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace cnnc {
+
+namespace {
+
+constexpr int64_t extent_limit = int64_t{1} << 22; // positions along an axis are listed
+constexpr double tolerance = 1e-9;                 // so near to an element is there
+
+// What happens along one axis.
+struct Axis {
+  size_t axis;
+  int64_t in, out;
+  double scale;         // of coordinates
+  double slope, offset; // at(h)
+
+  double at(int64_t h) const { return static_cast<double>(h) * slope + offset; }
+};
+
+void set_coordinates(Axis& a, const std::string& mode, double from, double to)
+{
+  const double in = static_cast<double>(a.in), length = a.scale * in;
+  a.slope = 1 / a.scale;
+  if (mode == "align_corners") {
+    a.slope = length == 1 ? 0 : (in - 1) / (length - 1);
+    a.offset = 0;
+  } else if (mode == "asymmetric") {
+    a.offset = 0;
+  } else if (mode == "tf_crop_and_resize") {
+    a.slope = a.out == 1 ? 0 : (to - from) * (in - 1) / static_cast<double>(a.out - 1);
+    a.offset = a.out == 1 ? (from + to) / 2 * (in - 1) : from * (in - 1);
+  } else if (mode == "pytorch_half_pixel" && a.out == 1) {
+    a.slope = a.offset = 0;
+  } else {
+    a.offset = 0.5 / a.scale - 0.5;
+    if (mode == "half_pixel_symmetric")
+      a.offset += in / 2 * (1 - static_cast<double>(a.out) / length);
+  }
+}
+
+int64_t rounded(double at, const std::string& rounding)
+{
+  const double down = std::floor(at), rest = at - down;
+  const bool up = rounding == "ceil"                 ? rest > 0
+                  : rounding == "round_prefer_ceil"  ? rest >= 0.5
+                  : rounding == "round_prefer_floor" ? rest > 0.5
+                                                     : false;
+  return static_cast<int64_t>(down) + (up ? 1 : 0);
+}
+
+class Text {
+public:
+  explicit Text(const OpCall& op) : op(op), dtype(to_string(op.inputs[0].type->dtype)), shape(op.shape(0)) {}
+
+  std::string run()
+  {
+    std::vector<Axis> axes = read_axes();
+    // What makes it smaller first: less is left to do.
+    std::stable_sort(axes.begin(), axes.end(),
+                     [](const Axis& a, const Axis& b) { return a.out * b.in < b.out * a.in; });
+    for (const Axis& axis : axes) {
+      const std::string to = &axis == &axes.back() ? "y" : fmt::format("t{}", axis.axis);
+      Shape next = shape;
+      next[axis.axis].size = axis.out;
+      if (to != "y")
+        text += fmt::format("{}: {}[{}]\n", to, dtype, extents(next));
+      if (op.text("mode") == "nearest")
+        nearest(axis, to);
+      else
+        weighted(axis, to);
+      shape = next;
+      source = to;
+    }
+    return axes.empty() ? "y[...] = x[...]" : text;
+  }
+
+private:
+  const OpCall& op;
+  std::string dtype, text, source = "x";
+  Shape shape; // of source
+
+  // Those along which anything happens.
+  std::vector<Axis> read_axes() const
+  {
+    const std::vector<int64_t>& sizes = op.integers("sizes");
+    const std::vector<double>&scales = op.reals("scales"), &roi = op.reals("roi");
+    std::vector<size_t> numbers = axes_of(op.integers("axes"), shape.size());
+    if (numbers.empty())
+      for (size_t d = 2; d < shape.size(); ++d)
+        numbers.push_back(d);
+    auto fits = [&](const char* name, size_t count, size_t wanted) {
+      if (count != wanted)
+        throw Error({}, fmt::format("{} has {} numbers, {} are wanted", name, count, wanted));
+    };
+    if (sizes.empty() && scales.empty())
+      throw Error({}, "wants sizes or scales");
+    if (sizes.size() > 1)
+      fits("sizes", sizes.size(), numbers.size());
+    if (scales.size() > 1)
+      fits("scales", scales.size(), numbers.size());
+    const std::string& coordinates = op.text("coordinates");
+    const bool is_crop = coordinates == "tf_crop_and_resize";
+    if (is_crop || !roi.empty())
+      fits("roi", roi.size(), 2 * numbers.size());
+    std::vector<Axis> axes;
+    for (size_t k = 0; k < numbers.size(); ++k) {
+      Axis axis{numbers[k], shape[numbers[k]].size, 0, 1, 1, 0};
+      const double scale = scales.empty() ? 0 : scales[scales.size() > 1 ? k : 0];
+      const bool is_same = sizes.empty() && scale == 1 && !is_crop;
+      if (shape[axis.axis].batch && !is_same)
+        throw Error({}, fmt::format("axis {} is the batch, whose extent is not known here", axis.axis));
+      if (is_same)
+        continue;
+      if (!sizes.empty())
+        axis.out = sizes[sizes.size() > 1 ? k : 0];
+      else
+        axis.out = static_cast<int64_t>(std::min(1e15, std::floor(static_cast<double>(axis.in) * scale)));
+      if (axis.in < 1 || axis.out < 1 || axis.in > extent_limit || axis.out > extent_limit)
+        throw Error({}, fmt::format("axis {} would go from {} to {} elements", axis.axis, axis.in, axis.out));
+      axis.scale = scales.empty() ? static_cast<double>(axis.out) / static_cast<double>(axis.in) : scale;
+      set_coordinates(axis, coordinates, is_crop ? roi[k] : 0, is_crop ? roi[numbers.size() + k] : 1);
+      if (axis.in != axis.out || std::abs(axis.slope - 1) > tolerance || std::abs(axis.offset) > tolerance)
+        axes.push_back(axis);
+    }
+    return axes;
+  }
+
+  // Its elements have no place in the input: the extrapolation value stands there.
+  bool is_outside(const Axis& a, int64_t h) const
+  {
+    return op.text("coordinates") == "tf_crop_and_resize" && (a.at(h) < 0 || a.at(h) > static_cast<double>(a.in - 1));
+  }
+
+  Texts subscripts(size_t axis, const std::string& at) const
+  {
+    Texts result = index_names(shape.size());
+    result[axis] = at;
+    return result;
+  }
+
+  // The other dimensions, and what is added.
+  std::string over(size_t axis, const std::vector<std::string>& more) const
+  {
+    Texts range;
+    for (size_t d = 0; d < shape.size(); ++d)
+      if (d != axis)
+        range.push_back(fmt::format("i{} < {}", d, extent_text(shape[d])));
+    range.insert(range.end(), more.begin(), more.end());
+    return where(fmt::format("{}", fmt::join(range, ", ")));
+  }
+
+  void extrapolate(const Axis& a, const std::string& to, const char* update)
+  {
+    std::vector<int64_t> positions;
+    for (int64_t h = 0; h < a.out; ++h)
+      positions.push_back(is_outside(a, h) ? 0 : no_entry);
+    for (const Progression& run : progressions(positions))
+      text += fmt::format("{}[{}] {} extrapolation_value{}\n", to, list(subscripts(a.axis, target(run))), update,
+                          over(a.axis, ranges_of(run)));
+  }
+
+  static std::string target(const Progression& run)
+  {
+    std::string result = std::to_string(run.first);
+    for (size_t k = 0; k < run.digits.size(); ++k)
+      result += fmt::format(" + {}", times(fmt::format("j{}", k), run.digits[k].step));
+    return result;
+  }
+
+  static std::string value(const Progression& run)
+  {
+    std::string result = std::to_string(run.start);
+    for (size_t k = 0; k < run.digits.size(); ++k)
+      if (const int64_t step = run.digits[k].value_step; step != 0)
+        result += fmt::format(" {} {}", step < 0 ? "-" : "+", times(fmt::format("j{}", k), std::abs(step)));
+    return result;
+  }
+
+  static std::vector<std::string> ranges_of(const Progression& run)
+  {
+    std::vector<std::string> result;
+    for (size_t k = 0; k < run.digits.size(); ++k)
+      result.push_back(fmt::format("j{} < {}", k, run.digits[k].count));
+    return result;
+  }
+
+  void nearest(const Axis& a, const std::string& to)
+  {
+    std::vector<int64_t> from;
+    for (int64_t h = 0; h < a.out; ++h)
+      from.push_back(is_outside(a, h) ? no_entry
+                                      : std::clamp<int64_t>(rounded(a.at(h), op.text("rounding")), 0, a.in - 1));
+    extrapolate(a, to, "=");
+    text += gather_text(to, source, shape, a.axis, from);
+  }
+
+  void weighted(const Axis& a, const std::string& to)
+  {
+    if (!is_float(op.inputs[0].type->dtype))
+      throw Error({}, fmt::format("mode {} is for real numbers, the input is {}", op.text("mode"), dtype));
+    const bool is_cubic = op.text("mode") == "cubic", excludes = op.integer("exclude_outside") != 0;
+    const double shrink = op.integer("antialias") != 0 ? std::min(a.scale, 1.0) : 1;
+    const double reach = (is_cubic ? 2 : 1) / shrink;
+    if (!(reach <= static_cast<double>(extent_limit)))
+      throw Error({}, fmt::format("a scale of {} is too small", a.scale));
+    const int64_t before = static_cast<int64_t>(std::floor(-reach)) + 1, taps = 2 - 2 * before;
+    std::vector<int64_t> base;
+    for (int64_t h = 0; h < a.out; ++h)
+      base.push_back(is_outside(a, h) ? no_entry : static_cast<int64_t>(std::floor(a.at(h) + tolerance)) + before);
+    std::vector<Progression> runs = progressions(base);
+
+    // Names of this axis' own.
+    const std::string distance = fmt::format("distance{}", a.axis), kernel = fmt::format("kernel{}", a.axis),
+                      sum = fmt::format("sum{}", a.axis), weight = fmt::format("weight{}", a.axis),
+                      low = fmt::format("low{}", a.axis), high = fmt::format("high{}", a.axis);
+    const bool normalizes = excludes || shrink != 1;
+    text += fmt::format("{}: f64[{},{}]\n{}: {}[{},{}]\n", distance, a.out, taps, kernel, dtype, a.out, taps);
+    if (normalizes)
+      text += fmt::format("{}: {}[{}]\n{}: {}[{},{}]\n", sum, dtype, a.out, weight, dtype, a.out, taps);
+    const std::string& used = normalizes ? weight : kernel;
+    int64_t lows = 0, highs = 0; // so many elements read before the first one, and behind the last one
+    for (int64_t h = 0; h < a.out; ++h) {
+      if (base[static_cast<size_t>(h)] == no_entry || excludes)
+        continue;
+      if (base[static_cast<size_t>(h)] < 0)
+        lows = h + 1;
+      if (highs == 0 && base[static_cast<size_t>(h)] + taps > a.in)
+        highs = a.out - h;
+    }
+    if (lows > 0)
+      text += fmt::format("{}: {}[{}]\n", low, dtype, a.out);
+    if (highs > 0)
+      text += fmt::format("{}: {}[{}]\n", high, dtype, a.out);
+
+    std::string sums;
+    for (const Progression& run : runs) {
+      // The digits along which the weights repeat are left out of them.
+      Progression own = run;
+      for (Progression::Digit& digit : own.digits)
+        if (std::abs(static_cast<double>(digit.step) * a.slope - static_cast<double>(digit.value_step)) *
+                static_cast<double>(digit.count) <
+            tolerance)
+          digit.count = 1;
+      const std::string h = target(own), j = value(own);
+      std::vector<std::string> range = ranges_of(own), all = ranges_of(run);
+      range.push_back(fmt::format("t < {}", taps));
+      all.push_back(range.back());
+      const std::string own_range = where(fmt::format("{}", fmt::join(range, ", "))),
+                        all_range = where(fmt::format("{}", fmt::join(all, ", ")));
+      text += fmt::format("{}[{},t] = abs(cast(f64, {} + t) - cast(f64, {})*{} - {}) * {}{}\n", distance, h, j, h,
+                          number(a.slope), number(a.offset), number(shrink), own_range);
+      const std::string d = fmt::format("{}[{},t]", distance, h), c = "cubic_a";
+      text += fmt::format("{}[{},t] = {}{}\n", kernel, h,
+                          is_cubic ? fmt::format("select({0} <= 1, (({1} + 2)*{0} - ({1} + 3))*{0}*{0} + 1, "
+                                                 "select({0} < 2, (({1}*{0} - 5*{1})*{0} + 8*{1})*{0} - 4*{1}, 0))",
+                                                 d, c)
+                                   : fmt::format("max(0, 1 - {})", d),
+                          own_range);
+      const std::string place = target(run), position = value(run) + " + t", own_place = h;
+      if (normalizes) {
+        // Elements outside of the input may or may not count, so that the weights of no two places are the same.
+        const std::string counted = fmt::format("{}[{},t]", kernel, own_place);
+        text += fmt::format("{}[{}] += {}{}\n", sum, place,
+                            excludes ? fmt::format("select(inside({}, {}), {}, 0)", position, a.in, counted) : counted,
+                            all_range);
+        text += fmt::format("{}[{},t] = {} / {}[{}]{}\n", weight, place, counted, sum, place, all_range);
+      }
+      const std::string factor = fmt::format("{}[{},t]", used, normalizes ? place : own_place);
+      if (lows > 0)
+        text += fmt::format("{}[{}] += select({} < 0, {}, 0){}\n", low, place, position, factor, all_range);
+      if (highs > 0)
+        text += fmt::format("{}[{}] += select({} >= {}, {}, 0){}\n", high, place, position, a.in, factor, all_range);
+      sums += fmt::format("{}[{}] += {} * {}[{}]{}\n", to, list(subscripts(a.axis, place)), factor, source,
+                          list(subscripts(a.axis, position)), over(a.axis, all));
+    }
+    // Everything that is no number of x first, for all pieces: the rest is sums only.
+    if (op.text("coordinates") == "tf_crop_and_resize")
+      extrapolate(a, to, "+=");
+    text += sums;
+    if (lows > 0)
+      text += fmt::format("{}[{}] += {}[h] * {}[{}]{}\n", to, list(subscripts(a.axis, "h")), low, source,
+                          list(subscripts(a.axis, "0")), over(a.axis, {fmt::format("h < {}", lows)}));
+    if (highs > 0)
+      text +=
+          fmt::format("{}[{}] += {}[{} + h] * {}[{}]{}\n", to,
+                      list(subscripts(a.axis, fmt::format("{} + h", a.out - highs))), high, a.out - highs, source,
+                      list(subscripts(a.axis, std::to_string(a.in - 1))), over(a.axis, {fmt::format("h < {}", highs)}));
+  }
+
+  static std::string number(double value) { return fmt::format("({:.17g})", value); }
+};
+
+std::string formula(const OpCall& op)
+{
+  return Text(op).run();
+}
+
+AttributeDef one_of(std::string name, std::vector<std::string> choices, std::string doc)
+{
+  return {.name = std::move(name),
+          .kind = AttributeKind::text,
+          .default_value = choices[0],
+          .doc = std::move(doc),
+          .choices = choices};
+}
+
+AttributeDef numbers(std::string name, double minimum, double maximum, std::string doc)
+{
+  return {.name = std::move(name),
+          .kind = AttributeKind::reals,
+          .default_value = std::vector<double>{},
+          .minimum = minimum,
+          .maximum = maximum,
+          .doc = std::move(doc)};
+}
+
+AttributeDef number(std::string name, double default_value, std::string doc)
+{
+  return {.name = std::move(name),
+          .kind = AttributeKind::real,
+          .default_value = default_value,
+          .minimum = -1e30,
+          .maximum = 1e30,
+          .doc = std::move(doc)};
+}
+
+AttributeDef flag(std::string name, std::string doc)
+{
+  return {.name = std::move(name), .kind = AttributeKind::boolean, .default_value = false, .doc = std::move(doc)};
+}
+
+} // namespace
+
+extern const OpDef op_resize{
+    .name = "resize",
+    .doc = "a picture in another size",
+    .inputs = {"x[...]"},
+    .outputs = {"y"},
+    .attributes = {{.name = "axes",
+                    .kind = AttributeKind::integers,
+                    .default_value = std::vector<int64_t>{},
+                    .minimum = -16,
+                    .maximum = 15,
+                    .doc = "which dimensions; all behind the channels where none is given"},
+                   {.name = "sizes",
+                    .kind = AttributeKind::integers,
+                    .default_value = std::vector<int64_t>{},
+                    .minimum = 1,
+                    .doc = "their extents in the result; one number stands for all"},
+                   numbers("scales", 1e-6, 1e6,
+                           "how much larger they are, rounded down; beside sizes what coordinates are divided by"),
+                   one_of("mode", {"nearest", "linear", "cubic"}, "how elements between the given ones are made"),
+                   one_of("coordinates",
+                          {"half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric",
+                           "tf_crop_and_resize"},
+                          "where an element of the result lies in the input"),
+                   one_of("rounding", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}, "of mode nearest"),
+                   number("cubic_a", -0.75, "of mode cubic"),
+                   flag("exclude_outside", "what lies outside of the input has no weight"),
+                   flag("antialias", "smaller results are means of all that an element covers"),
+                   numbers("roi", -1e6, 1e6,
+                           "of tf_crop_and_resize: the first and the last places along each axis, from 0 to 1"),
+                   number("extrapolation_value", 0, "of tf_crop_and_resize: what lies outside of the input")},
+    .make_formula = formula,
+};
+
+} // namespace cnnc
