@@ -1,5 +1,7 @@
 #include "ir/graph.h"
 
+#include "ir/subscripts.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,28 +39,6 @@ std::vector<int> output_tensors(const Formula& formula)
     if (formula.tensors[t].role == Role::output)
       outputs.push_back(static_cast<int>(t));
   return outputs;
-}
-
-// The formula without this tensor: its statements go, and taps that nobody wants.
-void remove_tensor(Formula& formula, int tensor)
-{
-  auto renumbered = [&](int t) { return t > tensor ? t - 1 : t; };
-  std::erase_if(formula.statements, [&](const Statement& s) { return s.target == tensor; });
-  for (Statement& s : formula.statements) {
-    if (s.tap == tensor)
-      s.tap = -1;
-    s.target = renumbered(s.target);
-    s.tap = renumbered(s.tap);
-    s.value = transform(s.value, [&](const ExprPtr& e) {
-      if (e->fn != Fn::read || e->tensor < tensor)
-        return e;
-      if (e->tensor == tensor)
-        throw InternalError(
-            fmt::format("{} is read, and was to be left out", formula.tensors[static_cast<size_t>(tensor)].name));
-      return read(e->tensor - 1, e->type, e->at, e->checked);
-    });
-  }
-  formula.tensors.erase(formula.tensors.begin() + tensor);
 }
 
 // "conv2d 'c2': ", or "conv2d: "
@@ -145,10 +125,11 @@ Formula formula_of(const Graph& graph, const Op& op)
 {
   Formula formula = cnnc::bind(*op.def, operand_types(graph, op.inputs), op.attributes, op.location);
   std::vector<int> outputs = output_tensors(formula);
-  while (outputs.size() > op.outputs.size()) {
-    remove_tensor(formula, outputs.back());
-    outputs.pop_back();
-  }
+  if (outputs.size() <= op.outputs.size())
+    return formula;
+  for (size_t k = op.outputs.size(); k < outputs.size(); ++k)
+    formula.tensors[static_cast<size_t>(outputs[k])].role = Role::local;
+  remove_dead(formula); // and moves what others read behind the outputs
   return formula;
 }
 
@@ -194,7 +175,7 @@ void compact(Graph& graph)
     for (int input : op.inputs)
       want(input);
     for (size_t k = 0; k < op.def->kept.size() && op.outputs.size() > 1 && !is_wanted(op.outputs.back()); ++k)
-      if (op.outputs.size() + op.def->kept.size() > op.def->outputs.size())
+      if (op.outputs.size() + op.def->kept.size() > output_specs(*op.def, op.attributes).size())
         op.outputs.pop_back();
     std::for_each(op.outputs.begin(), op.outputs.end(), want);
     ops.push_back(std::move(op));

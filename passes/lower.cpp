@@ -83,13 +83,19 @@ private:
     for (int s = 0; s < count; s++) {
       bool images = has_images(stage(s)) && !reduces_images(stage(s)) && !stage(s).scatters;
       bool neutral = !has_images(stage(s)) && !reduces_images(stage(s)) && makes_only_locals(stage(s));
-      if (neutral && s + 1 < count && has_images(stage(s + 1)))
+      // In front of all images it runs once, and the loops behind it stay free to be tasks.
+      if (neutral && s + 1 < count && has_images(stage(s + 1)) && has_images_before(s))
         images = true;
       if (!groups.empty() && groups.back().over_images == images && images)
         groups.back().end = s + 1;
       else
         groups.push_back({s, s + 1, images});
     }
+  }
+
+  bool has_images_before(int end) const
+  {
+    return std::any_of(staged.stages.begin(), staged.stages.begin() + end, has_images);
   }
 
   bool makes_only_locals(const Stage& s) const

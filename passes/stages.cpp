@@ -103,6 +103,7 @@ private:
       });
     }
     add_statements(formula.statements, op.location);
+    first_of_op = result.stages.size();
   }
 
   void add_statements(std::vector<Statement>& statements, const Location& where)
@@ -237,7 +238,7 @@ private:
     Renumbered r = renumber_indices(s);
     if (!r.reduced.empty())
       throw InternalError("an assignment with reduced indices");
-    if (join(s))
+    if (join(s) || (first_of_op > 0 && !has_images(s) && add_before(s, where)))
       return;
     Stage stage;
     stage.location = where;
@@ -246,6 +247,31 @@ private:
     stage.writes.push_back({s.target, mapped(s.at, to), map_affine(s.value, to)});
     stage.makes.push_back(s.target);
     push(std::move(stage));
+  }
+
+  static bool has_images(const Statement& s)
+  {
+    return std::any_of(s.indices.begin(), s.indices.end(), [](const Index& i) { return i.extent.batch; });
+  }
+
+  // What a later op prepares once for all images stands in front of the stages that it does not need: between them it
+  // would end the registers of the last one. False where the last stage is needed.
+  bool add_before(const Statement& s, const Location& where)
+  {
+    int needed = result.tensors[s.target].stage;
+    for_each(*s.value, [&](const Expr& e) {
+      if (e.fn == Fn::read)
+        needed = std::max(needed, result.tensors[e.tensor].stage);
+    });
+    if (needed == last_stage())
+      return false;
+    std::vector<Stage> behind(std::make_move_iterator(result.stages.begin() + needed + 1),
+                              std::make_move_iterator(result.stages.end()));
+    result.stages.erase(result.stages.begin() + needed + 1, result.stages.end());
+    add_pointwise(s, where);
+    for (Stage& stage : behind)
+      push(std::move(stage));
+    return true;
   }
 
   static std::vector<Affine> mapped(const std::vector<Affine>& at, const std::function<Affine(const Affine&)>& to)
@@ -466,6 +492,7 @@ private:
   StagedKernel result;
   std::map<int, Statement> first_values;
   std::vector<int> in_memory;
+  size_t first_of_op = 0; // stages of the ops before
 };
 
 } // namespace
