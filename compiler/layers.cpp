@@ -85,6 +85,16 @@ public:
             graph.updates.push_back({op.inputs[i], op.outputs[r]});
   }
 
+  // Whether the layer is what its row says by default; an axis may count from the end.
+  bool has_defaults(const LayerSpec& layer) const
+  {
+    Attributes attributes = layer.attributes;
+    const auto axis = attributes.find("axis");
+    if (int64_t* number = axis == attributes.end() ? nullptr : std::get_if<int64_t>(&axis->second); number && *number < 0)
+      *number += static_cast<int64_t>(at(value_of.at(layer.from[0].name)).type.shape.size());
+    return attributes == check_attributes(*layer.def, {}, true, layer.where);
+  }
+
   // A layer that does nothing here: its name stands for what it reads.
   void pass_through(const LayerSpec& layer) { value_of[layer.name] = value_of.at(layer.from[0].name); }
 
@@ -97,23 +107,28 @@ public:
     for (const std::string& text : def.inputs)
       operands.push_back(parse_operand_spec(text));
     const TensorType type = graph.values[static_cast<size_t>(prediction)].type;
+    // The dimensions that the row names; `...` is the rest, the same for all operands.
+    const size_t named = operands[0].dims.size();
+    if (operands[0].any_rank ? type.shape.size() < named : type.shape.size() != named)
+      throw shape_error(
+          def.name, loss.where, {prediction},
+          fmt::format("{} wants {}, which does not fit what the network computes", def.name, to_string(operands[0])));
     std::map<std::string, Dim> dims;
-    for (size_t i = 0; i < operands[0].dims.size() && i < type.shape.size(); ++i)
+    for (size_t i = 0; i < named; ++i)
       dims[operands[0].dims[i]] = type.shape[i];
 
     std::vector<int> inputs{prediction};
+    Attributes attributes = loss.attributes;
     for (size_t k = 1; k < operands.size(); ++k) {
       InputSpec input{operands[k].name, {}, loss.where};
+      for (const std::string& dim : operands[k].dims)
+        input.shape.push_back(dims.at(dim));
       if (operands[k].any_rank)
-        input.shape = type.shape;
-      else
-        for (const std::string& dim : operands[k].dims) {
-          const auto found = dims.find(dim);
-          if (found == dims.end())
-            throw shape_error(def.name, loss.where, inputs,
-                              fmt::format("{} does not fit what the network computes", def.name));
-          input.shape.push_back(found->second);
-        }
+        input.shape.insert(input.shape.end(), type.shape.begin() + static_cast<int64_t>(named), type.shape.end());
+      if (operands[k].optional) {
+        inputs.push_back(add_numbers(input, loss, type.dtype));
+        continue;
+      }
       const DType dtype = operands[k].dtype.value_or(type.dtype);
       // A label says which of the prediction's elements is the right one.
       int64_t classes = 0;
@@ -122,14 +137,46 @@ public:
           if (std::find(operands[k].dims.begin(), operands[k].dims.end(), operands[0].dims[i]) ==
               operands[k].dims.end())
             classes = type.shape[i].size;
+      // Where some label says nothing, it may be any number.
+      const auto ignored = attributes.find("ignore_index");
+      if (ignored != attributes.end() && ignored->second != AttributeValue(std::vector<int64_t>{}))
+        classes = 0;
       add_input(input, dtype, classes);
       inputs.push_back(value_of.at(input.name));
     }
-    const int op = add_op(def.name, def, "loss", inputs, loss.attributes, loss.where);
-    return graph.ops[static_cast<size_t>(op)].outputs[0];
+    for (const AttributeDef& only_layer : def.layer)
+      attributes.erase(only_layer.name);
+    const int op = add_op(def.name, def, "loss", inputs, attributes, loss.where);
+    const int value = graph.ops[static_cast<size_t>(op)].outputs[0];
+    if (!at(value).type.shape.empty())
+      throw Error(loss.where, fmt::format("the loss is {}: training wants one number, as `reduction: mean` makes it",
+                                          to_string(at(value).type)));
+    return value;
   }
 
 private:
+  // An optional operand of the loss that its YAML row gives as a list of the same name; -1 where it does not.
+  int add_numbers(const InputSpec& input, const LossSpec& loss, DType dtype)
+  {
+    const auto given = loss.attributes.find(input.name);
+    const auto* numbers = given == loss.attributes.end() ? nullptr : std::get_if<std::vector<double>>(&given->second);
+    if (!numbers || numbers->empty())
+      return -1;
+    if (elements(input.shape) != static_cast<int64_t>(numbers->size()))
+      throw Error(loss.where, fmt::format("{} is a list of {} numbers here, found {}", input.name,
+                                          elements(input.shape), numbers->size()));
+    Tensor data(dtype, {static_cast<int64_t>(numbers->size())});
+    for (size_t i = 0; i < numbers->size(); ++i)
+      data.set(static_cast<int64_t>(i), (*numbers)[i]);
+    Value value;
+    value.name = input.name;
+    value.kind = ValueKind::constant;
+    value.type = {dtype, input.shape};
+    value.data = std::make_shared<const Tensor>(std::move(data));
+    value.location = input.where;
+    return graph.add_value(std::move(value));
+  }
+
   bool training;                                    // this is the step's graph, not forward's
   std::map<std::string, int, std::less<>> value_of; // of inputs and layers
   std::map<std::string, int, std::less<>> states;
@@ -245,7 +292,7 @@ Builder build(const std::string& name, const std::vector<InputSpec>& inputs, con
     builder.add_input(input);
   const std::vector<bool> wanted = wanted_layers(layers, layers.size() - 1);
   for (size_t i = 0; i < layers.size(); ++i)
-    if ((layers[i].def->training_only && !training) || (i + 1 == layers.size() && layers[i].def->name == left_out))
+    if ((layers[i].def->training_only && !training) || (i + 1 == layers.size() && layers[i].def->name == left_out && builder.has_defaults(layers[i])))
       builder.pass_through(layers[i]);
     else if (wanted[i])
       builder.add_layer(layers[i]);

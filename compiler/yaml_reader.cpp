@@ -525,19 +525,21 @@ private:
       unknown_word(named.where, fmt::format("unknown {} '{}'", key, named.op), named.op, known);
     Attributes given;
     std::vector<std::string> names;
-    for (const AttributeDef& attribute : def->attributes)
+    std::vector<AttributeDef> attribute_defs = def->attributes;
+    attribute_defs.insert(attribute_defs.end(), def->layer.begin(), def->layer.end());
+    for (const AttributeDef& attribute : attribute_defs)
       if (attribute.name != "rate_factor") // set from a layer's learning_rate
         names.push_back(attribute.name);
     if (named.attributes)
       for (const YamlEntry& entry : named.attributes->entries) {
-        const auto at = std::find_if(def->attributes.begin(), def->attributes.end(),
+        const auto at = std::find_if(attribute_defs.begin(), attribute_defs.end(),
                                      [&](const AttributeDef& a) { return a.name == entry.key; });
         if (std::find(names.begin(), names.end(), entry.key) == names.end())
           unknown_word(entry.key_location, fmt::format("unknown key '{}' of {}", entry.key, def->name), entry.key,
                        names);
         given[entry.key] = attribute_of(*entry.value, *at);
       }
-    attributes = check_attributes(*def, given, false, named.where);
+    attributes = check_attributes(*def, given, true, named.where);
     return def;
   }
 
