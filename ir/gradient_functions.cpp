@@ -89,11 +89,15 @@ const Row rows[] = {
     {Fn::max,
      {[](const Term& t) { return where_not(is_less(t.a, t.b), t.g); },
       [](const Term& t) { return where(is_less(t.a, t.b), t.g); }}},
+    // a^0 is 1 and 0^b is 0 all around: without infinity times 0.
     {Fn::pow,
      {[](const Term& t) {
-        return t.g * (t.b * power(t.a, t.b + -1));
+        ExprPtr slope = t.g * (t.b * power(t.a, t.b + -1));
+        return t.b->fn == Fn::constant ? slope : where_not(call(Fn::equal, {t.b, zero_like(t.b)}), slope);
       },
-      [](const Term& t) { return t.g * (t.y * call(Fn::log, {t.a})); }}},
+      [](const Term& t) {
+        return where_not(call(Fn::equal, {t.a, zero_like(t.a)}), t.g * (t.y * call(Fn::log, {t.a})));
+      }}},
     {Fn::neg, {[](const Term& t) { return -t.g; }}},
     {Fn::abs, {[](const Term& t) {
        return call(Fn::select, {is_less(t.a, zero_like(t.a)), -t.g, where(is_less(zero_like(t.a), t.a), t.g)});
