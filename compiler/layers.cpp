@@ -267,36 +267,61 @@ private:
   }
 };
 
-// Which layers the one at `last` depends on.
-std::vector<bool> wanted_layers(const std::vector<LayerSpec>& layers, size_t last)
+// Which layers the outputs depend on.
+std::vector<bool> wanted_layers(const std::vector<LayerSpec>& layers, const std::vector<std::string>& outputs)
 {
   std::map<std::string, size_t, std::less<>> number;
   for (size_t i = 0; i < layers.size(); ++i)
     number[layers[i].name] = i;
   std::vector<bool> wanted(layers.size(), false);
-  wanted[last] = true;
-  for (size_t i = last + 1; i-- > 0;)
+  const auto want = [&](const std::string& name) {
+    if (const auto found = number.find(name); found != number.end())
+      wanted[found->second] = true;
+  };
+  for (const std::string& output : outputs)
+    want(output);
+  for (size_t i = layers.size(); i-- > 0;)
     if (wanted[i])
       for (const NameAt& from : layers[i].from)
-        if (const auto found = number.find(from.name); found != number.end())
-          wanted[found->second] = true;
+        want(from.name);
   return wanted;
 }
 
-// `left_out`: not this one, if it is the last.
+// `left_out`: not an op of this name, where it is an output.
 Builder build(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers,
-              bool training, const std::string& left_out)
+              const std::vector<std::string>& outputs, bool training, const std::string& left_out)
 {
   Builder builder(name, training);
   for (const InputSpec& input : inputs)
     builder.add_input(input);
-  const std::vector<bool> wanted = wanted_layers(layers, layers.size() - 1);
-  for (size_t i = 0; i < layers.size(); ++i)
-    if ((layers[i].def->training_only && !training) || (i + 1 == layers.size() && layers[i].def->name == left_out && builder.has_defaults(layers[i])))
-      builder.pass_through(layers[i]);
-    else if (wanted[i])
-      builder.add_layer(layers[i]);
+  const std::vector<bool> wanted = wanted_layers(layers, outputs);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const LayerSpec& layer = layers[i];
+    if (!wanted[i])
+      continue;
+    const bool is_output = std::find(outputs.begin(), outputs.end(), layer.name) != outputs.end();
+    if ((layer.def->training_only && !training) || (is_output && layer.def->name == left_out && builder.has_defaults(layer))) {
+      builder.pass_through(layer);
+      continue;
+    }
+    try {
+      builder.add_layer(layer);
+    } catch (Error& error) {
+      error.notes.insert(error.notes.end(), layer.uses.begin(), layer.uses.end());
+      throw;
+    }
+  }
   return builder;
+}
+
+std::vector<std::string> names_of(const std::vector<NameAt>& outputs, const std::vector<LayerSpec>& layers)
+{
+  std::vector<std::string> names;
+  for (const NameAt& output : outputs)
+    names.push_back(output.name);
+  if (names.empty())
+    names.push_back(layers.back().name);
+  return names;
 }
 
 } // namespace
@@ -306,20 +331,32 @@ bool is_data_operand(const OpDef& def, const OperandSpec& operand)
   return !parameter_of(def, operand.name) && !is_state_operand(def, operand);
 }
 
-Graph build_forward(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers)
+Graph build_forward(const std::string& name, const std::vector<InputSpec>& inputs, const std::vector<LayerSpec>& layers,
+                    const std::vector<NameAt>& outputs)
 {
-  Builder builder = build(name, inputs, layers, false, "");
-  if (builder.graph.ops.empty())
-    throw Error(layers.back().where, "the network computes nothing: its output is its input");
-  builder.graph.outputs.push_back(builder.value(layers.back().name));
+  const std::vector<std::string> names = names_of(outputs, layers);
+  Builder builder = build(name, inputs, layers, names, false, "");
+  for (size_t i = 0; i < names.size(); ++i) {
+    const int value = builder.value(names[i]);
+    const Location where = i < outputs.size() ? outputs[i].where : layers.back().where;
+    if (builder.graph.values[static_cast<size_t>(value)].kind == ValueKind::input)
+      throw Error(where, names.size() == 1 ? std::string("the network computes nothing: its output is its input")
+                                           : fmt::format("the output '{}' is an input of the network", names[i]));
+    for (size_t k = 0; k < i; ++k)
+      if (builder.graph.outputs[k] == value)
+        throw Error(where, fmt::format("the outputs '{}' and '{}' are the same tensor", names[k], names[i]));
+    builder.graph.outputs.push_back(value);
+  }
   return std::move(builder.graph);
 }
 
 Graph build_training(const std::string& name, const std::vector<InputSpec>& inputs,
-                     const std::vector<LayerSpec>& layers, const LossSpec& loss, bool training)
+                     const std::vector<LayerSpec>& layers, const LossSpec& loss, bool training,
+                     const std::vector<NameAt>& outputs)
 {
-  Builder builder = build(name, inputs, layers, training, loss.def->absorbs);
-  const int value = builder.add_loss(loss, builder.value(layers.back().name));
+  const std::vector<std::string> names{names_of(outputs, layers)[0]};
+  Builder builder = build(name, inputs, layers, names, training, loss.def->absorbs);
+  const int value = builder.add_loss(loss, builder.value(names[0]));
   builder.graph.outputs.push_back(value);
   builder.graph.training = Training{value, loss.optimizer, loss.optimizer_attributes, {}};
   return std::move(builder.graph);

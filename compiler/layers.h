@@ -34,6 +34,7 @@ struct LayerSpec {
   std::vector<NameAt> from; // resolved: a name for each data operand
   Attributes attributes;    // checked, those of the layer included
   double rate = 1;
+  std::vector<Error::Note> uses; // of the blocks around it: added to each error
   // The first values of a parameter, once its type is known; nothing for those that the file does not give.
   std::function<std::shared_ptr<const Tensor>(const std::string& parameter, const TensorType&)> values;
 };
@@ -49,11 +50,13 @@ struct LossSpec {
 // Which operands come from other layers: all but the parameters, and the states of an op that only training has.
 bool is_data_operand(const OpDef&, const OperandSpec&);
 
-// `layers` in an order in which every name in `from` stands before; the last one is the output. Layers that it does not
-// depend on are left out.
-Graph build_forward(const std::string& name, const std::vector<InputSpec>&, const std::vector<LayerSpec>&);
-// With the loss, and what `differentiate` needs. Without `training`, layers that only training has pass their input on.
+// `layers` in an order in which every name in `from` stands before; `outputs` are layers or inputs, by default the last
+// layer. Layers that none of them depends on are left out.
+Graph build_forward(const std::string& name, const std::vector<InputSpec>&, const std::vector<LayerSpec>&,
+                    const std::vector<NameAt>& outputs = {});
+// With the loss on the first output, and what `differentiate` needs. Without `training`, layers that only training has
+// pass their input on.
 Graph build_training(const std::string& name, const std::vector<InputSpec>&, const std::vector<LayerSpec>&,
-                     const LossSpec&, bool training);
+                     const LossSpec&, bool training, const std::vector<NameAt>& outputs = {});
 
 } // namespace cnnc

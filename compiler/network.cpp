@@ -76,10 +76,12 @@ std::shared_ptr<const Source> read_source(const std::string& path, size_t limit)
   return std::make_shared<const Source>(Source{path, read_file(path, static_cast<int64_t>(limit))});
 }
 
-Network read_network(const std::string& path)
+Network read_network(const std::string& path, const std::vector<std::string>& without)
 {
   if (path.ends_with(".yaml") || path.ends_with(".yml"))
-    return read_yaml(read_source(path, yaml_byte_limit));
+    return read_yaml(read_source(path, yaml_byte_limit), without);
+  if (!without.empty())
+    throw Error({}, fmt::format("{}: only from a .yaml file can layers be taken out", path), {}, 2);
   if (path.ends_with(".ir"))
     return read_ir(read_source(path, ir_byte_limit));
   throw Error(
@@ -90,7 +92,9 @@ Network read_network(const std::string& path)
 
 std::optional<Network> read_text(const std::shared_ptr<const Source>& source)
 {
-  for (const auto& read : {read_yaml, read_ir})
+  using Read = Network (*)(const std::shared_ptr<const Source>&);
+  const Read yaml = [](const std::shared_ptr<const Source>& text) { return read_yaml(text); };
+  for (const Read read : {yaml, Read(read_ir)})
     try {
       return read(source);
     } catch (const Error&) {

@@ -59,9 +59,10 @@ struct Network {
   std::optional<Program> program;
 };
 
-// By the ending: .yaml, .yml, .ir. Throws Error: exit code 1 for what is in the file, 2 for another ending, 3 where it
+// By the ending: .yaml, .yml, .ir. `without`: layers of a .yaml that are taken out; their readers read what they read.
+// Throws Error: exit code 1 for what is in the file, 2 for another ending, 3 where it
 // cannot be read.
-Network read_network(const std::string& path);
+Network read_network(const std::string& path, const std::vector<std::string>& without = {});
 
 // A text of unknown form, as a compiled library carries it; nothing where it is neither.
 std::optional<Network> read_text(const std::shared_ptr<const Source>&);

@@ -1,8 +1,10 @@
 #include "compiler/yaml_reader.h"
-#include "compiler/layers.h"
+#include "compiler/yaml_blocks.h"
+#include "compiler/yaml_input.h"
 #include "compiler/yaml_values.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fmt/format.h>
 #include <set>
 
@@ -10,11 +12,8 @@ namespace cnnc {
 
 namespace {
 
-constexpr size_t layer_limit = 10000;
-constexpr int64_t extent_limit = int64_t{1} << 31;
-
 // What a layer may carry beside its op's attributes.
-const std::vector<std::string> layer_keys{"name", "from", "freeze", "learning_rate", "weights"};
+const std::vector<std::string> layer_keys{"name", "from", "repeat", "when", "freeze", "learning_rate", "weights"};
 
 // A function of that name is exported: these cannot be one, in C or in C++.
 const std::set<std::string, std::less<>> reserved_names{
@@ -27,23 +26,6 @@ const std::set<std::string, std::less<>> reserved_names{
     "this",     "throw",   "true",     "try",       "typedef",  "typename", "typeof",    "union",     "unsigned",
     "using",    "virtual", "void",     "volatile",  "while",    "xor",      "cnn"};
 
-void check_keys(const YamlNode& map, const std::string& owner, const std::vector<std::string>& known)
-{
-  for (const YamlEntry& entry : map.entries)
-    if (std::find(known.begin(), known.end(), entry.key) == known.end())
-      unknown_word(entry.key_location, fmt::format("unknown key '{}' of {}", entry.key, owner), entry.key, known);
-}
-
-// "max_pool2d" => "pool"
-std::string stem_of(const std::string& op)
-{
-  std::string stem = op.substr(op.rfind('_') == op.npos ? 0 : op.rfind('_') + 1);
-  const size_t end = stem.size();
-  if (end > 2 && stem[end - 1] == 'd' && stem[end - 2] >= '1' && stem[end - 2] <= '9')
-    stem.resize(end - 2);
-  return stem;
-}
-
 struct UserOp {
   std::string name;
   Location where;
@@ -52,37 +34,12 @@ struct UserOp {
   bool used = false;
 };
 
-// The op of a layer, `loss:` or `optimizer:`, with what stands below it.
-struct Named {
-  std::string op;
-  Location where;
-  YamlPtr attributes; // null, or what follows the key
-};
-
-Named named_op(const YamlPtr& node, const std::string& what)
-{
-  if (node->kind == YamlKind::scalar)
-    return {text_of(*node, what), node->location, nullptr};
-  if (node->kind != YamlKind::map)
-    throw Error(node->location, fmt::format("{} must be an op, or one key (the op) with its attributes, not {}", what,
-                                            describe(*node)));
-  if (node->entries.empty())
-    throw Error(node->location, fmt::format("{} is empty: an op is missing", what));
-  if (node->entries.size() > 1)
-    throw Error(node->entries[1].key_location,
-                fmt::format("{} has one key, the op; '{}' belongs inside of it: `{}: {{{}: ...}}`", what,
-                            node->entries[1].key, node->entries[0].key, node->entries[1].key));
-  const YamlEntry& entry = node->entries[0];
-  if (entry.value->kind != YamlKind::null && entry.value->kind != YamlKind::map)
-    throw Error(entry.value->location,
-                fmt::format("the attributes of {} must be a map, like `{}: {{name: value}}`, not {}", entry.key,
-                            entry.key, describe(*entry.value)));
-  return {entry.key, entry.key_location, entry.value->kind == YamlKind::null ? nullptr : entry.value};
-}
-
 class Reader {
 public:
-  explicit Reader(const std::shared_ptr<const Source>& source) { network.source = source; }
+  Reader(const std::shared_ptr<const Source>& source, std::vector<std::string> without) : without(std::move(without))
+  {
+    network.source = source;
+  }
 
   Network read()
   {
@@ -92,32 +49,48 @@ public:
     if (root->kind != YamlKind::map)
       throw Error(root->location,
                   fmt::format("a network is a map with `input:` and `layers:`, not {}", describe(*root)));
-    check_keys(*root, "a network", {"name", "input", "ops", "layers", "train"});
+    check_keys(*root, "a network",
+               {"name", "input", "ops", "define", "layers", "output", "without", "weights", "train"});
     read_name(root->find("name"));
-    read_inputs(required(*root, "input", "a network"));
+    YamlInputs read = read_inputs(required(*root, "input", "a network"));
+    inputs = std::move(read.inputs);
+    network.preprocessing = std::move(read.preprocessing);
+    network.warnings = std::move(read.warnings);
     if (const YamlEntry* ops = root->find("ops"))
       read_ops(*ops->value);
+    if (const YamlEntry* define = root->find("define"))
+      blocks = read_blocks(*define->value, [&](const std::string& name) {
+        return find_op(name) ||
+               std::any_of(user_ops.begin(), user_ops.end(), [&](const UserOp& op) { return op.name == name; });
+      });
+    read_without(*root);
     read_layers(*required(*root, "layers", "a network").value);
-    resolve_sources();
+    if (const YamlEntry* output = root->find("output"))
+      read_output(output->value);
+    if (const YamlEntry* weights = root->find("weights"))
+      network.weights = beside(text_of(*weights->value, "weights"));
 
-    network.forward = build_forward(network.name, inputs, layers);
+    network.forward = build_forward(network.name, inputs, layers, outputs);
     for (const LayerSpec& layer : layers)
       network.layers.push_back({layer.name, layer.op, layer.where});
     collect_warnings();
     if (const YamlEntry* train = root->find("train")) {
       read_train(*train->value, train->key_location);
-      network.train = build_training(network.name + ".train", inputs, layers, loss, true);
-      network.loss = build_training(network.name + ".loss", inputs, layers, loss, false);
+      network.train = build_training(network.name + ".train", inputs, layers, loss, true, outputs);
+      network.loss = build_training(network.name + ".loss", inputs, layers, loss, false, outputs);
     }
     return std::move(network);
   }
 
 private:
   Network network;
+  std::vector<std::string> without;
   std::vector<InputSpec> inputs;
   std::vector<UserOp> user_ops;
+  std::vector<BlockDef> blocks;
   std::vector<LayerSpec> layers;
-  std::map<std::string, Location, std::less<>> names; // of inputs and layers
+  std::vector<NameAt> outputs;
+  Expansion expansion;
   LossSpec loss;
   int64_t salts = 0;
 
@@ -152,36 +125,64 @@ private:
                               network.name));
   }
 
-  void read_inputs(const YamlEntry& entry)
+  // Relative to where the network's file lies.
+  std::string beside(const std::string& path) const
   {
-    expect_map(*entry.value, "input");
-    if (entry.value->entries.empty())
-      throw Error(entry.key_location, "input is empty: a network reads something, as in `input: {image: [1, 28, 28]}`");
-    for (const YamlEntry& input : entry.value->entries) {
-      YamlNode key;
-      key.kind = YamlKind::scalar;
-      key.text = input.key;
-      key.location = input.key_location;
-      name_of(key, "an input's name");
-      InputSpec spec{input.key, {{1, true}}, input.key_location};
-      if (input.value->kind != YamlKind::sequence || input.value->items.empty())
-        throw Error(input.value->location,
-                    fmt::format("the shape of input '{}' must be a list of extents, as in [1, 28, 28] (channels, rows, "
-                                "columns), not {}",
-                                input.key, describe(*input.value)));
-      if (input.value->items.size() > 7)
-        throw Error(input.value->location, fmt::format("the shape of input '{}' has more than 7 extents", input.key));
-      for (const YamlPtr& item : input.value->items)
-        spec.shape.push_back(
-            {integer_of(*item, fmt::format("an extent of input '{}'", input.key), 1, extent_limit), false});
-      try {
-        elements(spec.shape);
-      } catch (const Error& e) {
-        throw Error(input.value->location, fmt::format("input '{}': {}", input.key, e.what()));
-      }
-      names[input.key] = input.key_location;
-      inputs.push_back(std::move(spec));
+    return (std::filesystem::path(network.source->name).parent_path() / path).string();
+  }
+
+  // The layers to be taken out: those that the file names, and those that the caller does. The text that a library
+  // carries names all of them.
+  void read_without(const YamlNode& root)
+  {
+    const std::vector<std::string> more = without;
+    const YamlEntry* entry = root.find("without");
+    if (entry) {
+      if (entry->value->kind != YamlKind::sequence)
+        throw Error(
+            entry->value->location,
+            fmt::format("without must be a list of layers, as in [conv3, conv4], not {}", describe(*entry->value)));
+      for (const YamlPtr& item : entry->value->items)
+        without.push_back(text_of(*item, "without"));
     }
+    if (more.empty())
+      return;
+    if (entry)
+      throw Error(entry->key_location,
+                  fmt::format("the file has a `without:` already: {} belongs into it", fmt::join(more, ", ")));
+    Source amended = *network.source;
+    const std::string list = fmt::format("without: [{}]", fmt::join(more, ", "));
+    const bool flow = amended.text.compare(offset_of(root.location), 1, "{") == 0;
+    if (flow)
+      amended.text.insert(offset_of(root.location) + 1, list + ", ");
+    else
+      amended.text += fmt::format("\n{}{}\n", std::string(static_cast<size_t>(root.location.column - 1), ' '), list);
+    network.source = std::make_shared<Source>(std::move(amended));
+  }
+
+  static size_t offset_of(const Location& where)
+  {
+    size_t at = 0;
+    for (int line = 1; line < where.line; ++line)
+      at = where.source->text.find('\n', at) + 1;
+    return std::min(at + static_cast<size_t>(where.column - 1), where.source->text.size());
+  }
+
+  void read_output(const YamlPtr& node)
+  {
+    for (const YamlPtr& item : items_of(node, "output")) {
+      const std::string& name = text_of(*item, "output");
+      const auto found = expansion.value_of.find(name);
+      if (found == expansion.value_of.end()) {
+        std::vector<std::string> known;
+        for (const auto& [word, value] : expansion.value_of)
+          known.push_back(word);
+        unknown_word(item->location, fmt::format("the output '{}' is no layer", name), name, known);
+      }
+      outputs.push_back({found->second, item->location});
+    }
+    if (outputs.empty())
+      throw Error(node->location, "output is empty: leave the key out for the last layer");
   }
 
   void read_ops(const YamlNode& node)
@@ -256,10 +257,10 @@ private:
     return target;
   }
 
-  const OpDef* op_of(const Named& named, UserOp*& user_op)
+  const OpDef* op_of(const std::string& name, const Location& where, UserOp*& user_op)
   {
     for (UserOp& op : user_ops)
-      if (op.name == named.op) {
+      if (op.name == name) {
         op.used = true;
         user_op = &op;
         return &op_formula;
@@ -267,20 +268,22 @@ private:
     std::vector<std::string> known;
     for (const UserOp& op : user_ops)
       known.push_back(op.name);
+    for (const BlockDef& block : blocks)
+      known.push_back(block.name);
     for (const OpDef* def : op_table()) {
       if (def->is_internal)
         continue;
       if (def->is_loss || def->is_optimizer) {
-        if (def->name == named.op)
-          throw Error(named.where, fmt::format("{} is no layer: it belongs into `train: {{{}: {}}}`", def->name,
-                                               def->is_loss ? "loss" : "optimizer", def->name));
+        if (def->name == name)
+          throw Error(where, fmt::format("{} is no layer: it belongs into `train: {{{}: {}}}`", def->name,
+                                         def->is_loss ? "loss" : "optimizer", def->name));
         continue;
       }
-      if (def->name == named.op)
+      if (def->name == name)
         return def;
       known.push_back(def->name);
     }
-    unknown_word(named.where, fmt::format("unknown op '{}'", named.op), named.op, known);
+    unknown_word(where, fmt::format("unknown op '{}'", name), name, known);
   }
 
   void read_layers(const YamlNode& node)
@@ -289,38 +292,77 @@ private:
       throw Error(node.location, fmt::format("layers must be a list, not {}", describe(node)));
     if (node.items.empty())
       throw Error(node.location, "layers is empty: a network has at least one");
-    if (node.items.size() > layer_limit)
-      throw Error(node.location, fmt::format("more than {} layers", layer_limit));
-    for (const YamlPtr& item : node.items)
-      read_layer(item);
-    name_layers();
+    const auto has_parameters = [](const std::string& op) {
+      const OpDef* def = find_op(op);
+      return def && !def->parameters.empty();
+    };
+    expansion =
+        expand(node, inputs, blocks, without, has_parameters, [&](const FlatLayer& layer) { read_layer(layer); });
+    if (layers.empty())
+      throw Error(node.location, "the network computes nothing: no layer is left");
+    outputs = {{expansion.last, layers.back().where}};
   }
 
-  void read_layer(const YamlPtr& node)
+  void read_layer(const FlatLayer& flat)
   {
-    const Named named = named_op(node, "a layer");
     UserOp* user_op = nullptr;
     LayerSpec layer;
-    layer.def = op_of(named, user_op);
-    layer.op = named.op;
-    layer.where = node->location;
+    layer.def = op_of(flat.op, flat.op_where, user_op);
+    layer.op = flat.op;
+    layer.name = flat.name;
+    layer.where = flat.where;
+    layer.uses = flat.uses;
+    layer.rate = flat.rate;
     Attributes given = user_op ? user_op->attributes : Attributes{};
-    for (const YamlEntry& entry : named.attributes ? named.attributes->entries : std::vector<YamlEntry>{})
-      if (std::find(layer_keys.begin(), layer_keys.end(), entry.key) != layer_keys.end())
-        read_layer_key(layer, entry);
-      else
+    const YamlNode* weights = nullptr;
+    for (const YamlEntry& entry : flat.attributes) {
+      if (std::find(layer_keys.begin(), layer_keys.end(), entry.key) == layer_keys.end())
         given[entry.key] = attribute_of(*entry.value, attribute_def(layer, entry, user_op != nullptr));
+      else
+        read_layer_key(layer, entry);
+      if (entry.key == "weights")
+        weights = entry.value.get();
+    }
     // Masks of two such layers must differ.
     for (const AttributeDef& attribute : layer.def->attributes)
       if (attribute.name == "salt" && layer.def->training_only && !given.contains("salt"))
         given["salt"] = ++salts;
     layer.attributes = check_attributes(*layer.def, given, true, layer.where);
-    const YamlEntry* weights = named.attributes ? named.attributes->find("weights") : nullptr;
     if (weights)
-      check_weights(layer, *weights->value);
+      check_weights(layer, *weights);
     if (user_op)
       layer.text_where = user_op->text_where;
+    read_sources(layer, flat);
     layers.push_back(std::move(layer));
+  }
+
+  // As many as the op takes.
+  static void read_sources(LayerSpec& layer, const FlatLayer& flat)
+  {
+    size_t wanted = 0;
+    bool variadic = false;
+    for (const OperandSpec& operand : input_specs(*layer.def, layer.attributes))
+      if (is_data_operand(*layer.def, operand)) {
+        variadic = variadic || operand.variadic;
+        wanted += operand.variadic ? 0 : 1;
+      }
+    const std::string label = fmt::format("{} '{}'", layer.op, layer.name);
+    const std::string count = variadic ? fmt::format("at least {}", wanted + 1) : fmt::format("{}", wanted);
+    layer.from = flat.from;
+    if (layer.from.empty()) {
+      if (wanted > 1 || variadic)
+        throw Error(layer.where, fmt::format("{} reads {} tensors: name them with `from: [a, b]`", label,
+                                             variadic ? "several" : count));
+      if (wanted == 0)
+        return;
+      if (flat.above.empty())
+        throw Error(layer.where, flat.unclear);
+      layer.from.push_back({flat.above, layer.where});
+    }
+    if (variadic ? layer.from.size() <= wanted : layer.from.size() != wanted)
+      throw Error(layer.from[std::min(wanted, layer.from.size() - 1)].where,
+                  fmt::format("{} reads {} tensor{}, `from:` names {}", label, count, count == "1" ? "" : "s",
+                              layer.from.size()));
   }
 
   static const AttributeDef& attribute_def(const LayerSpec& layer, const YamlEntry& entry, bool user_op)
@@ -339,22 +381,12 @@ private:
   void read_layer_key(LayerSpec& layer, const YamlEntry& entry)
   {
     const YamlNode& value = *entry.value;
-    if (entry.key == "name") {
-      layer.name = name_of(value, "a layer's name");
-      const auto [at, fresh] = names.emplace(layer.name, value.location);
-      if (!fresh)
-        throw Error(value.location, fmt::format("there are two '{}'", layer.name), {{at->second, "the first one"}});
-    } else if (entry.key == "from") {
-      for (const YamlPtr& item : items_of(entry.value, "from"))
-        layer.from.push_back({text_of(*item, "from"), item->location});
-      if (layer.from.empty())
-        throw Error(value.location, "from is empty: say which layer or input to read");
-    } else if (entry.key == "freeze") {
+    if (entry.key == "freeze") {
       if (boolean_of(value, "freeze"))
         layer.rate = 0;
     } else if (entry.key == "learning_rate") {
       const double rate = real_of(value, "learning_rate", 0, 1e6);
-      layer.rate = layer.rate == 0 ? 0 : rate;
+      layer.rate *= rate;
     } else {
       const YamlPtr weights = entry.value;
       expect_map(value, "weights");
@@ -382,125 +414,37 @@ private:
       }
   }
 
-  void name_layers()
-  {
-    std::map<std::string, int> counts, numbers;
-    for (const LayerSpec& layer : layers)
-      ++counts[stem_of(layer.op)];
-    for (LayerSpec& layer : layers) {
-      const std::string stem = stem_of(layer.op);
-      const int number = ++numbers[stem];
-      if (!layer.name.empty())
-        continue;
-      const bool numbered = counts[stem] > 1 || !layer.def->parameters.empty();
-      layer.name = numbered ? fmt::format("{}{}", stem, number) : stem;
-      // The user may have taken that name for another one.
-      for (int next = number; !names.emplace(layer.name, layer.where).second;)
-        layer.name = fmt::format("{}{}", stem, numbers[stem] = ++next);
-    }
-  }
-
-  // Every layer's `from` filled in and checked: names that stand above, as many as the op takes.
-  void resolve_sources()
-  {
-    std::map<std::string, size_t, std::less<>> number; // of layers
-    for (size_t i = 0; i < layers.size(); ++i)
-      number[layers[i].name] = i;
-    for (size_t i = 0; i < layers.size(); ++i) {
-      LayerSpec& layer = layers[i];
-      size_t wanted = 0;
-      bool variadic = false;
-      for (const OperandSpec& operand : input_specs(*layer.def, layer.attributes))
-        if (is_data_operand(*layer.def, operand)) {
-          variadic = variadic || operand.variadic;
-          wanted += operand.variadic ? 0 : 1;
-        }
-      const std::string label = fmt::format("{} '{}'", layer.op, layer.name);
-      const std::string count = variadic ? fmt::format("at least {}", wanted + 1) : fmt::format("{}", wanted);
-      if (layer.from.empty()) {
-        if (wanted + (variadic ? 1 : 0) > 1 || variadic)
-          throw Error(layer.where, fmt::format("{} reads {} tensors: name them with `from: [a, b]`", label,
-                                               variadic ? "several" : count));
-        if (i == 0 && inputs.size() > 1)
-          throw Error(layer.where,
-                      fmt::format("{}: the network has {} inputs: name one with `from:`", label, inputs.size()));
-        layer.from.push_back({i == 0 ? inputs[0].name : layers[i - 1].name, layer.where});
-      }
-      if (variadic ? layer.from.size() <= wanted : layer.from.size() != wanted)
-        throw Error(layer.from[std::min(wanted, layer.from.size() - 1)].where,
-                    fmt::format("{} reads {} tensor{}, `from:` names {}", label, count, count == "1" ? "" : "s",
-                                layer.from.size()));
-    }
-    for (size_t i = 0; i < layers.size(); ++i)
-      for (const NameAt& from : layers[i].from)
-        check_source(i, from, number);
-  }
-
-  void check_source(size_t i, const NameAt& from, const std::map<std::string, size_t, std::less<>>& number) const
-  {
-    const auto found = number.find(from.name);
-    if (found == number.end()) {
-      std::vector<std::string> known;
-      for (const auto& [name, where] : names)
-        known.push_back(name);
-      if (!names.contains(from.name))
-        unknown_word(from.where,
-                     fmt::format("{} '{}' reads '{}', and there is no such layer or input", layers[i].op,
-                                 layers[i].name, from.name),
-                     from.name, known);
-      return;
-    }
-    if (found->second < i)
-      return;
-    // Back along `from`: does what it reads depend on this layer?
-    std::vector<size_t> reader(layers.size(), layers.size()), open{found->second};
-    std::vector<bool> seen(layers.size(), false);
-    seen[found->second] = true;
-    while (!open.empty()) {
-      const size_t at = open.back();
-      open.pop_back();
-      if (at == i) {
-        std::string path;
-        for (size_t k = i; k < layers.size(); k = reader[k])
-          path.insert(0, fmt::format(" reads '{}'", layers[k].name));
-        throw Error(from.where, fmt::format("a cycle: '{}'{}", layers[i].name, path),
-                    {{layers[found->second].where, fmt::format("'{}' stands here", from.name)}});
-      }
-      for (const NameAt& next : layers[at].from)
-        if (const auto n = number.find(next.name); n != number.end() && !seen[n->second]) {
-          seen[n->second] = true;
-          reader[n->second] = at;
-          open.push_back(n->second);
-        }
-    }
-    throw Error(from.where,
-                fmt::format("'{}' reads '{}', which stands below it: a layer reads what stands above", layers[i].name,
-                            from.name),
-                {{layers[found->second].where, fmt::format("'{}' stands here", from.name)}});
-  }
-
   void collect_warnings()
   {
     std::set<std::string, std::less<>> read;
     for (const LayerSpec& layer : layers)
       for (const NameAt& from : layer.from)
         read.insert(from.name);
+    for (const NameAt& output : outputs)
+      read.insert(output.name);
     for (const InputSpec& input : inputs)
       if (!read.contains(input.name))
         network.warnings.push_back({input.where, fmt::format("no layer reads the input '{}'", input.name)});
     for (const UserOp& op : user_ops)
       if (!op.used)
         network.warnings.push_back({op.where, fmt::format("no layer uses the op '{}'", op.name)});
-    for (size_t i = 0; i + 1 < layers.size(); ++i)
-      if (!read.contains(layers[i].name))
+    for (const BlockDef& block : blocks)
+      if (!block.used)
+        network.warnings.push_back({block.where, fmt::format("no layer uses the block '{}'", block.name)});
+    // A block's layer says it once.
+    std::set<std::pair<int, int>> said;
+    for (const LayerSpec& layer : layers)
+      if (!read.contains(layer.name) && said.emplace(layer.where.line, layer.where.column).second)
         network.warnings.push_back(
-            {layers[i].where, fmt::format("nothing reads {} '{}': it is left out", layers[i].op, layers[i].name)});
+            {layer.where, fmt::format("nothing reads {} '{}': it is left out", layer.op, layer.name)});
+    said.clear();
     for (const Op& op : network.forward.ops) {
       std::vector<std::optional<TensorType>> types;
       for (const int input : op.inputs)
         types.push_back(input < 0 ? std::nullopt
                                   : std::optional(network.forward.values[static_cast<size_t>(input)].type));
-      for (const std::string& hint : hints(*op.def, types, op.attributes))
+      const bool fresh = said.emplace(op.location.line, op.location.column).second;
+      for (const std::string& hint : fresh ? hints(*op.def, types, op.attributes) : std::vector<std::string>())
         network.warnings.push_back({op.location, fmt::format("{} '{}': {}", op.def->name, op.name, hint)});
     }
     std::stable_sort(network.warnings.begin(), network.warnings.end(), [](const Warning& a, const Warning& b) {
@@ -606,9 +550,9 @@ private:
 
 } // namespace
 
-Network read_yaml(const std::shared_ptr<const Source>& source)
+Network read_yaml(const std::shared_ptr<const Source>& source, const std::vector<std::string>& without)
 {
-  return Reader(source).read();
+  return Reader(source, without).read();
 }
 
 } // namespace cnnc

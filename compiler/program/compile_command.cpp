@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 struct Flags {
   CompileOptions options;
   std::string network, output, emit;
+  std::vector<std::string> without;
   bool version = false, time = false, explain = false, verbose = false;
 
   // A library is the only thing that is not text to look at.
@@ -54,6 +55,7 @@ void parse(const Arguments& arguments, Flags& flags)
       ->type_name("WHAT");
   app.add_option("--weights", flags.options.weights, "embed these parameters")->type_name("FILE.safetensors");
   app.add_flag("--train", flags.options.train, "with the training step; the file needs `train:`");
+  add_without_option(parser, flags.without);
   add_compile_options(parser, flags.options);
   app.add_option("--print-ir-after", flags.options.print_after, "print the text after that pass, or after all")
       ->type_name("PASS");
@@ -137,7 +139,7 @@ int compile_command(const Arguments& arguments)
   };
   flags.options.dump = [&](std::string_view text) { report(text); };
 
-  const Network network = read_network(flags.network);
+  const Network network = read_network(flags.network, flags.without);
   for (const Warning& warning : network.warnings)
     std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
   if (flags.emit == "graph" && flags.options.passes.empty()) {

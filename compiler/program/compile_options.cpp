@@ -15,6 +15,14 @@ void add_compile_options(Parser& parser, CompileOptions& options)
       ->type_name("NAME");
 }
 
+void add_without_option(Parser& parser, std::vector<std::string>& layers)
+{
+  parser.app
+      .add_option("--without", layers, "take these layers out: what reads them reads what they read (.yaml only)")
+      ->delimiter(',')
+      ->type_name("A,B");
+}
+
 int available_threads()
 {
   cpu_set_t set;
