@@ -508,7 +508,9 @@ private:
       if (dim == one || (here && *here == dim))
         continue;
       if (!here || *here != one || !may_grow)
-        text.fail(e.at, fmt::format("{} of '{}' does not broadcast to {}", to_string(shape), e.name, to_string(rest)));
+        // Whose shapes they are is the user's matter, an op's own text is not.
+        text.fail(e.at, fmt::format("{} of '{}' does not broadcast to {}", to_string(shape), e.name, to_string(rest)),
+                  false);
       *here = dim;
     }
   }

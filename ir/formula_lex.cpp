@@ -180,12 +180,14 @@ private:
 
 } // namespace
 
-void FormulaText::fail(size_t at, const std::string& message) const
+void FormulaText::fail(size_t at, const std::string& message, bool show_line) const
 {
   std::string_view line = line_at(text, at);
   size_t column = std::min(at, text.size()) - static_cast<size_t>(line.data() - text.data());
   if (std::optional<Location> exact = in_source ? find_line(where, line, column) : std::nullopt)
     throw Error(*exact, message);
+  if (!show_line)
+    throw Error(where, message);
   // The text is not the user's own (an op's row), or the source is not at hand: the message shows the line.
   size_t begin = column > 60 ? column - 60 : 0;
   std::string_view shown = line.substr(begin, 120);

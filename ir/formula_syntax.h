@@ -11,7 +11,8 @@ struct FormulaText {
   Location where;
   bool in_source = true; // the source may hold it, at `where` or below
 
-  [[noreturn]] void fail(size_t at, const std::string& message) const; // `at`: bytes from the start of the text
+  // `at`: bytes from the start of the text. `show_line`: also where the source does not hold it (an op's row).
+  [[noreturn]] void fail(size_t at, const std::string& message, bool show_line = true) const;
 };
 
 enum class TokenKind : uint8_t { name, number, sign, separator, end };

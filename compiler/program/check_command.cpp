@@ -20,11 +20,12 @@ int check_command(const Arguments& arguments)
   int64_t parameters = 0;
   for (const int value : values_of(network.forward, ValueKind::parameter))
     parameters += elements(network.forward.values[static_cast<size_t>(value)].type.shape);
-  print(fmt::format("{}: fine: {} operations, {} parameters{}\n", path, network.forward.ops.size(),
-                    with_commas(parameters),
-                    network.warnings.empty() ? ""
-                                             : fmt::format(", {} warning{}", network.warnings.size(),
-                                                           network.warnings.size() == 1 ? "" : "s")));
+  std::string text =
+      fmt::format("{}: fine: {}, {}", path, counted(static_cast<int64_t>(network.forward.ops.size()), "operation"),
+                  counted(parameters, "parameter"));
+  if (!network.warnings.empty())
+    text += ", " + counted(static_cast<int64_t>(network.warnings.size()), "warning");
+  print(text + "\n");
   return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "compiler/network.h"
 #include "compiler/note.h"
 #include "compiler/program/commands.h"
+#include "compiler/program/compile_options.h"
 #include "compiler/program/terminal.h"
 
 #include <fmt/format.h>
@@ -20,6 +21,36 @@ std::string shape_text(const Shape& shape)
   return text + "]";
 }
 
+// Numbers that one image takes.
+int64_t size_of(const Shape& shape)
+{
+  int64_t size = 1;
+  for (const Dim& dim : shape)
+    if (__builtin_mul_overflow(size, dim.size, &size))
+      return INT64_MAX;
+  return size;
+}
+
+// Words to lines of at most `columns` (0: no limit).
+std::string wrapped(const std::string& text, int columns)
+{
+  std::string result;
+  size_t line = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const size_t size = end - at;
+    if (line > 0 && columns > 0 && line + 1 + size > static_cast<size_t>(columns)) {
+      result += "\n";
+      line = 0;
+    }
+    result += line > 0 ? " " : "";
+    line += (line > 0 ? 1 : 0) + size;
+    result += text.substr(at, size);
+    at = end + 1;
+  }
+  return result + "\n";
+}
+
 // What the user called the op: formula ops are those of the file.
 std::string op_name(const Network& network, const Op& op)
 {
@@ -32,17 +63,20 @@ std::string op_name(const Network& network, const Op& op)
 void describe_network(const Network& network)
 {
   const Graph& graph = network.forward;
-  std::string title = network.name;
+  const int columns = terminal_columns();
+  std::string title = network.name + ":";
   for (const int input : values_of(graph, ValueKind::input)) {
     const Value& value = graph.values[static_cast<size_t>(input)];
-    title += fmt::format("{} {} {}", title == network.name ? ":" : ",", value.name, shape_text(value.type.shape));
+    title += fmt::format("{} {} {}, {} inputs", title.back() == ':' ? "" : ",", value.name,
+                         shape_text(value.type.shape), with_commas(size_of(value.type.shape)));
   }
-  print(title + "\n\n");
+  print(wrapped(title, columns) + "\n");
 
   Table table;
   table.add_column("layer", false, 100);
   table.add_column("op", false, 20);
   table.add_column("output", false, 90);
+  table.add_column("size", true, 60);
   table.add_column("parameters", true, 80);
   table.add_column("multiply-adds", true, 70);
   table.add_column("receptive field", true, 30);
@@ -54,8 +88,8 @@ void describe_network(const Network& network)
   };
   for (const OpCost& cost : costs_of(graph)) {
     const Op& op = graph.ops[static_cast<size_t>(cost.op)];
-    table.add_row({op.name, op_name(network, op),
-                   shape_text(graph.values[static_cast<size_t>(op.outputs[0])].type.shape),
+    const Shape& shape = graph.values[static_cast<size_t>(op.outputs[0])].type.shape;
+    table.add_row({op.name, op_name(network, op), shape_text(shape), with_commas(size_of(shape)),
                    with_commas(cost.parameters), with_commas(cost.multiply_adds), field_text(graph, cost),
                    bytes_text(cost.bytes)});
     add(total.parameters, cost.parameters);
@@ -63,16 +97,18 @@ void describe_network(const Network& network)
     add(total.bytes, cost.bytes);
   }
   table.add_rule();
-  table.add_row(
-      {"total", "", "", with_commas(total.parameters), with_commas(total.multiply_adds), "", bytes_text(total.bytes)});
-  print(table.text(terminal_columns()));
+  table.add_row({"total", "", "", "", with_commas(total.parameters), with_commas(total.multiply_adds), "",
+                 bytes_text(total.bytes)});
+  print(table.text(columns));
   int64_t parameter_bytes = 0;
   for (const int parameter : values_of(graph, ValueKind::parameter)) {
     const TensorType& type = graph.values[static_cast<size_t>(parameter)].type;
     add(parameter_bytes, elements(type.shape) * bytes_of(type.dtype));
   }
-  print(fmt::format("\nParameters take {}. Multiply-adds and memory are for one image, before layers are fused.\n",
-                    bytes_text(parameter_bytes)));
+  print("\n" + wrapped(fmt::format("Parameters take {}. Multiply-adds and memory are for one image, before layers are "
+                                   "fused.",
+                                   bytes_text(parameter_bytes)),
+                       columns));
 }
 
 using Json = nlohmann::json;
@@ -128,14 +164,17 @@ void describe_library(const std::string& path)
 int info_command(const Arguments& arguments)
 {
   Parser parser("cnnc info NETWORK", "What each layer computes, holds and sees.",
-                {"cnnc info lenet5.yaml", "cnnc info lenet5.so        # what a compiled library says of itself"});
+                {"cnnc info lenet5.yaml", "cnnc info alexnet.yaml --without conv3,conv4",
+                 "cnnc info lenet5.so        # what a compiled library says of itself"});
   std::string path;
+  std::vector<std::string> without;
   parser.app.add_option("network", path, "a .yaml or .ir file, or a compiled .so")->required();
+  add_without_option(parser, without);
   parser.parse(arguments);
-  if (path.ends_with(".so"))
+  if (path.ends_with(".so") && without.empty())
     describe_library(path);
   else
-    describe_network(read_network(path));
+    describe_network(read_network(path, without));
   return 0;
 }
 

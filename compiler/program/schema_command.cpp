@@ -71,6 +71,12 @@ Json map_of(Json properties, std::vector<std::string> required)
   return json;
 }
 
+// In a block any value may be an expression of its parameters.
+Json or_expression(Json json)
+{
+  return {{"anyOf", Json::array({std::move(json), {{"type", "string"}}})}};
+}
+
 // What every layer may carry.
 Json layer_keys()
 {
@@ -79,19 +85,23 @@ Json layer_keys()
       {"from",
        {{"anyOf", {{{"type", "string"}}, {{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}}}},
         {"description", "which layers or inputs it reads; default: the layer above"}}},
+      {"repeat",
+       or_expression(
+           {{"type", "integer"}, {"minimum", 1}, {"description", "so many copies, each reads the one before"}})},
+      {"when", or_expression({{"type", "boolean"}, {"description", "false: it is not there"}})},
       {"freeze", {{"type", "boolean"}, {"description", "training leaves its parameters as they are"}}},
       {"learning_rate", {{"type", "number"}, {"minimum", 0}, {"description", "times the optimizer's learning rate"}}},
       {"weights", {{"type", "object"}, {"description", "first values of its parameters, as nested lists"}}}};
 }
 
-Json attributes_of(const OpDef& def, Json properties)
+Json attributes_of(const OpDef& def, Json properties, bool expressions = false)
 {
   std::vector<std::string> required;
   for (const std::vector<AttributeDef>* defs : {&def.attributes, &def.layer})
     for (const AttributeDef& attribute : *defs) {
       if (attribute.name == "rate_factor")
         continue;
-      properties[attribute.name] = schema_of(attribute);
+      properties[attribute.name] = expressions ? or_expression(schema_of(attribute)) : schema_of(attribute);
       if (!attribute.default_value)
         required.push_back(attribute.name);
     }
@@ -104,8 +114,9 @@ Json choice_of(bool OpDef::*trait)
   Json names = Json::array(), properties = Json::object();
   for (const OpDef* def : op_table())
     if (def->*trait) {
-      names.push_back(def->name);
       properties[def->name] = attributes_of(*def, Json::object());
+      if (!properties[def->name].contains("required"))
+        names.push_back(def->name);
       properties[def->name]["description"] = def->doc;
     }
   Json map = map_of(std::move(properties), {});
@@ -113,24 +124,25 @@ Json choice_of(bool OpDef::*trait)
   return {{"anyOf", {{{"enum", std::move(names)}}, std::move(map)}}};
 }
 
-Json layers_schema()
+Json layers_schema(bool in_block)
 {
   Json names = Json::array(), properties = Json::object();
   for (const OpDef* def : op_table())
     if (!def->is_loss && !def->is_optimizer && !def->is_internal) {
       names.push_back(def->name);
-      Json attributes = attributes_of(*def, layer_keys());
+      Json attributes = attributes_of(*def, layer_keys(), in_block);
       const bool bare = !attributes.contains("required");
       properties[def->name] =
           bare ? Json{{"anyOf", {std::move(attributes), {{"type", "null"}}}}} : std::move(attributes);
       properties[def->name]["description"] = def->doc;
     }
-  // Any other key is an op of the file's own.
-  Json map{{"type", "object"},
-           {"properties", std::move(properties)},
-           {"additionalProperties", map_of(layer_keys(), {})},
-           {"minProperties", 1},
-           {"maxProperties", 1}};
+  // Any other key is an op or a block of the file's own.
+  Json map{
+      {"type", "object"},
+      {"properties", std::move(properties)},
+      {"additionalProperties", {{"anyOf", {{{"type", "object"}, {"properties", layer_keys()}}, {{"type", "null"}}}}}},
+      {"minProperties", 1},
+      {"maxProperties", 1}};
   Json layer{{"anyOf", {{{"enum", std::move(names)}}, {{"type", "string"}}, std::move(map)}}};
   return {{"type", "array"}, {"minItems", 1}, {"items", std::move(layer)}};
 }
@@ -141,8 +153,56 @@ Json schedule_schema()
       map_of({{"epochs", {{"type", "integer"}, {"minimum", 1}}}, {"factor", {{"type", "number"}, {"minimum", 0}}}}, {});
   return {{"anyOf",
            {{{"enum", {"constant", "cosine", "step"}}},
-            {{"type", "object"}, {"properties", {{"step", std::move(step)}}}, {"additionalProperties", false}}}},
+            {{"type", "object"},
+             {"properties", {{"step", std::move(step)}}},
+             {"required", {"step"}},
+             {"additionalProperties", false}}}},
           {"description", "how the learning rate changes from epoch to epoch"}};
+}
+
+// {image: [3, 224, 224]}, or with what happens to a picture
+Json input_schema()
+{
+  const Json count{{"type", "integer"}, {"minimum", 1}};
+  const Json either_number{{"anyOf", {{{"type", "number"}}, {{"type", "array"}, {"items", {{"type", "number"}}}}}}};
+  const auto with = [](Json json, const char* text) {
+    json["description"] = text;
+    return json;
+  };
+  Json extents{{"type", "array"}, {"minItems", 1}, {"maxItems", 7}, {"items", count}};
+  extents["description"] = "extents of one image, as in [channels, rows, columns]";
+  Json crop{{"anyOf", {count, {{"type", "array"}, {"items", count}, {"minItems", 2}, {"maxItems", 2}}}}};
+  Json picture =
+      map_of({{"shape", extents},
+              {"resize", with(count, "pixels of the shorter side; the middle is cut out")},
+              {"crop", with(std::move(crop), "what is cut out of the middle: rows and columns of the shape")},
+              {"order", {{"enum", {"rgb", "bgr", "gray"}}}},
+              {"scale",
+               {{"anyOf", {{{"type", "number"}}, {{"type", "string"}}}},
+                {"description", "times each pixel, of 0 to 255; default 1/255"}}},
+              {"mean", with(either_number, "taken off after scale: one number, or one a channel")},
+              {"std", with(either_number, "divides what is left: one number, or one a channel")}},
+             {"shape"});
+  return {{"type", "object"},
+          {"minProperties", 1},
+          {"additionalProperties", {{"anyOf", {std::move(extents), std::move(picture)}}}},
+          {"description", "name: extents of one image, as in [channels, rows, columns]"}};
+}
+
+// What `define:` holds: layers alone, or with parameters.
+Json block_schema()
+{
+  const Json text{{"type", "string"}};
+  const Json texts{{"anyOf", {text, {{"type", "array"}, {"items", text}, {"minItems", 1}}}}};
+  const Json layers{{"$ref", "#/definitions/block_layers"}};
+  Json map = map_of({{"parameters",
+                      {{"anyOf", {{{"type", "object"}}, texts}},
+                       {"description", "name: default, or nothing where it must be given"}}},
+                     {"inputs", texts},
+                     {"layers", layers},
+                     {"output", text}},
+                    {"layers"});
+  return {{"type", "object"}, {"additionalProperties", {{"anyOf", {layers, std::move(map)}}}}};
 }
 
 Json schema()
@@ -150,7 +210,6 @@ Json schema()
   const Json text{{"type", "string"}};
   const Json texts{{"anyOf", {text, {{"type", "array"}, {"items", text}, {"minItems", 1}}}}};
   Json op = map_of({{"inputs", texts}, {"outputs", texts}, {"formula", text}}, {"inputs", "formula"});
-  Json extents{{"type", "array"}, {"minItems", 1}, {"maxItems", 7}, {"items", {{"type", "integer"}, {"minimum", 1}}}};
   Json train = map_of({{"data", {{"type", "string"}, {"description", "a known data set, or a folder"}}},
                        {"loss", choice_of(&OpDef::is_loss)},
                        {"optimizer", choice_of(&OpDef::is_optimizer)},
@@ -160,15 +219,16 @@ Json schema()
                        {"schedule", schedule_schema()}},
                       {"loss", "optimizer"});
   Json root = map_of({{"name", {{"type", "string"}, {"pattern", "^[A-Za-z_][A-Za-z0-9_]{0,63}$"}}},
-                      {"input",
-                       {{"type", "object"},
-                        {"minProperties", 1},
-                        {"additionalProperties", std::move(extents)},
-                        {"description", "name: extents of one image, as in [channels, rows, columns]"}}},
+                      {"input", input_schema()},
                       {"ops", {{"type", "object"}, {"additionalProperties", std::move(op)}}},
-                      {"layers", layers_schema()},
+                      {"define", block_schema()},
+                      {"layers", layers_schema(false)},
+                      {"output", texts},
+                      {"without", {{"type", "array"}, {"items", text}, {"description", "layers that are taken out"}}},
+                      {"weights", {{"type", "string"}, {"description", "a .safetensors file beside this one"}}},
                       {"train", std::move(train)}},
                      {"input", "layers"});
+  root["definitions"] = {{"block_layers", layers_schema(true)}};
   root["$schema"] = "http://json-schema.org/draft-07/schema#";
   root["title"] = "cnnc network";
   return root;

@@ -88,6 +88,7 @@ std::string Table::text(int columns) const
   for (size_t c = 0; c < columns_.size(); ++c)
     shown.push_back(c);
   std::string left_out;
+  int left_out_count = 0;
   const auto total = [&] {
     size_t sum = 2 * (shown.size() - 1);
     for (const size_t c : shown)
@@ -100,6 +101,7 @@ std::string Table::text(int columns) const
     });
     left_out += (left_out.empty() ? "" : ", ") + columns_[*least].title;
     shown.erase(least);
+    ++left_out_count;
   }
   std::string result;
   const auto add_line = [&](const auto& cell) {
@@ -107,16 +109,22 @@ std::string Table::text(int columns) const
     for (const size_t c : shown)
       line += (line.empty() && c == shown.front() ? "" : "  ") + padded(cell(c), widths[c], columns_[c].right);
     line.erase(line.find_last_not_of(' ') + 1);
+    if (columns > 3 && line.size() > static_cast<size_t>(columns))
+      line = line.substr(0, static_cast<size_t>(columns) - 3) + "...";
     result += line + "\n";
   };
   add_line([&](size_t c) { return columns_[c].title; });
   for (const auto& row : rows_)
     if (row.empty())
-      result += std::string(total(), '-') + "\n";
+      result += std::string(columns > 0 ? std::min(total(), static_cast<size_t>(columns)) : total(), '-') + "\n";
     else
       add_line([&](size_t c) { return row[c]; });
   if (!left_out.empty())
-    result += fmt::format("(too narrow for: {})\n", left_out);
+    left_out = fmt::format("(too narrow for: {})", left_out);
+  if (left_out.size() > static_cast<size_t>(columns))
+    left_out = fmt::format("(too narrow for {})", counted(left_out_count, "column"));
+  if (!left_out.empty())
+    result += left_out + "\n";
   return result;
 }
 
@@ -126,6 +134,11 @@ std::string with_commas(int64_t number)
   for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3)
     text.insert(static_cast<size_t>(at), ",");
   return text;
+}
+
+std::string counted(int64_t number, std::string_view noun)
+{
+  return fmt::format("{} {}{}", with_commas(number), noun, number == 1 ? "" : "s");
 }
 
 std::string bytes_text(int64_t bytes)

@@ -39,7 +39,8 @@ private:
   std::vector<std::vector<std::string>> rows_; // an empty one is a rule
 };
 
-std::string with_commas(int64_t number); // 1234567 => "1,234,567"
-std::string bytes_text(int64_t bytes);   // 1536 => "1.5 KiB"
+std::string with_commas(int64_t number);                    // 1234567 => "1,234,567"
+std::string counted(int64_t number, std::string_view noun); // "1 layer", "1,234 layers"
+std::string bytes_text(int64_t bytes);                      // 1536 => "1.5 KiB"
 
 } // namespace cnnc
