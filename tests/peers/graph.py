@@ -113,7 +113,7 @@ class Graph:
     # --- as others see it
 
     def dims(self, value, batch=None):
-        if self.symbolic and value.rank:
+        if self.symbolic and value.rank and value.array is None:
             return ("N" if batch is None else batch,) + value.shape[1:]
         return value.shape
 
