@@ -1,7 +1,7 @@
 #include "compiler/compile.h"
 #include "compiler/machine.h"
 #include "passes/convert_precision.h"
-#include "runtime/safetensors.h"
+#include "runtime/weights.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -109,7 +109,10 @@ Compiled compile(Program program, const CompileOptions& options)
 
 Compiled compile(const Network& network, const CompileOptions& options)
 {
-  Compiled compiled = compile(program_of(network, options), options);
+  CompileOptions with_weights = options;
+  if (with_weights.weights.empty())
+    with_weights.weights = network.weights;
+  Compiled compiled = compile(program_of(network, options), with_weights);
   compiled.source_text = network.source ? network.source->text : "";
   return compiled;
 }
@@ -121,36 +124,19 @@ LoadedModel load(const Compiled& compiled)
 
 NamedTensors read_weights(const std::string& path, const Graph& graph)
 {
-  const SafetensorsFile file(path);
-  std::vector<std::string> known;
-  for (const SafetensorsFile::Entry& entry : file.entries())
-    known.push_back(entry.name);
   NamedTensors weights;
+  std::vector<WantedTensor> wanted;
   for (const int number : values_of(graph, ValueKind::parameter)) {
     const Value& value = graph.values[static_cast<size_t>(number)];
-    const SafetensorsFile::Entry* entry = file.find(value.name);
-    if (!entry) {
-      if (value.data) { // the network's own file has it
-        weights.emplace(value.name, *value.data);
-        continue;
-      }
-      const std::string near = nearest(value.name, known);
-      throw Error({}, fmt::format("{}: no tensor '{}'{}", path, value.name,
-                                  near.empty() ? "" : fmt::format("; it has '{}'", near)));
-    }
     std::vector<int64_t> dims;
     for (const Dim& dim : value.type.shape)
       dims.push_back(dim.size);
-    if (entry->dims != dims)
-      throw Error({},
-                  fmt::format("{}: '{}' has the shape [{}], the network wants {}", path, value.name,
-                              fmt::join(entry->dims, ","), to_string(value.type.shape)),
-                  {{value.location, fmt::format("'{}' is made here", value.name)}});
-    if (!entry->dtype || !is_float(*entry->dtype))
-      throw Error({}, fmt::format("{}: '{}' is {}, the network wants {}", path, value.name, entry->stored_as,
-                                  to_string(value.type.dtype)));
-    weights.emplace(value.name, file.read(*entry));
+    wanted.push_back({value.name, value.type.dtype, dims, value.data != nullptr});
+    if (value.data) // the network's own file has it
+      weights.emplace(value.name, *value.data);
   }
+  for (auto& [name, tensor] : read_wanted(Weights(path), wanted))
+    weights.insert_or_assign(name, std::move(tensor));
   return weights;
 }
 

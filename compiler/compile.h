@@ -16,7 +16,7 @@ struct CompileOptions {
   bool train = false; // with train_step and gradients
   DType precision = DType::f32;
   bool verify = true;                         // after each pass
-  std::string weights;                        // a .safetensors, embedded; "" for none
+  std::string weights;                        // as in runtime/weights.h, embedded; "" for none
   std::string print_after;                    // a pass, "all", or ""
   std::vector<std::string> passes;            // only these, in this order; empty: all
   std::function<void(std::string_view)> dump; // receives what print_after asks for
@@ -47,8 +47,8 @@ Compiled compile(Program, const CompileOptions&);
 // Into this process.
 LoadedModel load(const Compiled&);
 
-// Every parameter by name, in its shape, from a .safetensors file; others in it are ignored. Throws Error with the
-// parameter that is missing, or both shapes.
+// Every parameter by name, in its shape, from a file or folder as in runtime/weights.h; others in it are ignored.
+// Throws Error with all that is missing or of another shape.
 NamedTensors read_weights(const std::string& path, const Graph&);
 
 } // namespace cnnc

@@ -3,6 +3,7 @@
 #include "ir/location.h"
 #include "ir/random.h"
 #include "runtime/safetensors.h"
+#include "runtime/weights.h"
 
 #include <algorithm>
 #include <chrono>
@@ -241,7 +242,7 @@ Evaluation Trainer::evaluate_test() const
 
 void Trainer::load_parameters(const std::string& path)
 {
-  check(model_, model_.load_parameters(parameters_.data(), path.c_str()), "load " + path);
+  load_weights(model_, parameters_.data(), path);
 }
 
 void Trainer::save_parameters(const std::string& path) const
