@@ -109,30 +109,27 @@ struct Taps {
   std::vector<int32_t> weights;
 };
 
+// A triangle around each new pixel's centre: as wide as two old pixels, or as two new ones where the picture shrinks
+// (so that nothing between them is passed over).
 std::vector<Taps> taps_of(int64_t from, int64_t to)
 {
   constexpr int32_t one = 1 << 16;
   std::vector<Taps> result(static_cast<size_t>(to));
-  double ratio = static_cast<double>(from) / static_cast<double>(to);
+  const double ratio = static_cast<double>(from) / static_cast<double>(to), reach = std::max(ratio, 1.0);
   for (int64_t i = 0; i < to; ++i) {
     Taps& taps = result[static_cast<size_t>(i)];
+    const double centre = (static_cast<double>(i) + 0.5) * ratio;
+    taps.first = std::clamp<int64_t>(static_cast<int64_t>(centre - reach + 0.5), 0, from - 1);
+    const int64_t end = std::clamp<int64_t>(static_cast<int64_t>(centre + reach + 0.5), taps.first + 1, from);
     std::vector<double> share;
-    if (to < from) {
-      double begin = static_cast<double>(i) * ratio, end = begin + ratio;
-      taps.first = static_cast<int64_t>(begin);
-      for (int64_t j = taps.first; j < from && static_cast<double>(j) < end; ++j)
-        share.push_back((std::min(end, j + 1.0) - std::max(begin, static_cast<double>(j))) / ratio);
-    } else {
-      double at = std::clamp((static_cast<double>(i) + 0.5) * ratio - 0.5, 0.0, static_cast<double>(from - 1));
-      taps.first = std::min(static_cast<int64_t>(at), from - 1);
-      double part = at - static_cast<double>(taps.first);
-      share = {1 - part};
-      if (taps.first + 1 < from)
-        share.push_back(part);
+    double sum = 0;
+    for (int64_t j = taps.first; j < end; ++j) {
+      share.push_back(std::max(0.0, 1 - std::abs(static_cast<double>(j) + 0.5 - centre) / reach));
+      sum += share.back();
     }
     int32_t left = one;
     for (double s : share) {
-      taps.weights.push_back(static_cast<int32_t>(std::lround(s * one)));
+      taps.weights.push_back(static_cast<int32_t>(std::lround(s / sum * one)));
       left -= taps.weights.back();
     }
     *std::max_element(taps.weights.begin(), taps.weights.end()) += left; // so a plain area stays plain

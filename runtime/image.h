@@ -26,8 +26,8 @@ Tensor read_image(const std::string& path, Channels = Channels::as_stored);
 std::string to_png(const Tensor& image);
 void write_png(const std::string& path, const Tensor& image);
 
-// u8 [C,H,W] to [C,height,width]. Each axis by itself: where it shrinks, a new pixel is the mean of what it covers;
-// where it grows, pixels are interpolated linearly between centres.
+// u8 [C,H,W] to [C,height,width]: bilinear, antialiased where it shrinks (the filter that Pillow calls BILINEAR, and
+// torchvision antialias=True).
 Tensor resize(const Tensor& image, int64_t height, int64_t width);
 
 } // namespace cnnc

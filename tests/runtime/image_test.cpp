@@ -193,7 +193,7 @@ TEST_CASE("resize: plain areas stay plain, shrinking averages, growing interpola
   Tensor four(DType::u8, {1, 2, 2});
   four.set(1, 100);
   four.set(3, 200);
-  CHECK(resize(four, 1, 1).get(0) == 75);
+  CHECK(resize(four, 1, 1).get(0) == 75); // the same part of each
   CHECK(resize(four, 2, 2).bytes == four.bytes);
   Tensor wide = resize(four, 2, 4); // centres at -0.25 (clamped), 0.25, 0.75, 1.25 (clamped)
   CHECK(wide.get(0) == 0);
@@ -202,9 +202,9 @@ TEST_CASE("resize: plain areas stay plain, shrinking averages, growing interpola
   CHECK(wide.get(3) == 100);
   Tensor six(DType::u8, {1, 1, 3});
   six.set(0, 30), six.set(1, 60), six.set(2, 90);
-  Tensor two = resize(six, 1, 2); // 30 + 60/2 over 1.5
-  CHECK(two.get(0) == 40);
-  CHECK(two.get(1) == 80);
+  Tensor two = resize(six, 1, 2); // centres at 0.75 and 2.25, 1.5 to each side: (5*30 + 3*60) / 8 in twelfths
+  CHECK(two.get(0) == 41);
+  CHECK(two.get(1) == 79);
 }
 
 TEST_CASE("real photos")
