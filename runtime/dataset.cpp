@@ -118,6 +118,14 @@ std::string Dataset::class_name(int64_t label) const
   return i < class_names.size() ? class_names[i] : std::to_string(label);
 }
 
+std::vector<std::string> known_class_names(const std::string& name)
+{
+  for (const Known& known : known_datasets())
+    if (known.name == name)
+      return known.class_names;
+  return {};
+}
+
 Dataset load_dataset(const std::string& name)
 {
   Dataset dataset;

@@ -31,6 +31,9 @@ struct Dataset {
 // nearest is proposed), missing or damaged files, counts that differ, labels that are no class.
 Dataset load_dataset(const std::string& name_or_directory);
 
+// Of a data set that is known by name, without reading it; else none.
+std::vector<std::string> known_class_names(const std::string& name);
+
 // Every label must be below `classes`, the number that the network tells apart; throws Error that names the image.
 void check_labels(const Examples&, int64_t classes, const std::string& name);
 

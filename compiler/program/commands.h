@@ -16,6 +16,7 @@ struct Command {
 // Each returns the exit code, or throws Error or Finished.
 int compile_command(const Arguments&); // `cnnc net.yaml`
 int run_command(const Arguments&);
+int bench_command(const Arguments&);
 int train_command(const Arguments&);
 int test_command(const Arguments&);
 int info_command(const Arguments&);

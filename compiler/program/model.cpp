@@ -1,4 +1,5 @@
 #include "compiler/program/model.h"
+#include "runtime/weights.h"
 
 #include <cstdio>
 #include <fmt/format.h>
@@ -8,12 +9,11 @@ namespace cnnc {
 namespace {
 
 // A library carries the text that it was made of. It is a help, no more: whatever is wrong with it counts for nothing.
-TrainConfig config_of(const cnn_model& model)
+std::optional<Network> network_in(const cnn_model& model)
 {
   if (!model.source)
     return {};
-  const std::optional<Network> network = read_text(std::make_shared<Source>(Source{model.name, model.source}));
-  return network ? network->config : TrainConfig();
+  return read_text(std::make_shared<Source>(Source{model.name, model.source}));
 }
 
 bool knows_all(const Graph& graph)
@@ -29,31 +29,38 @@ bool knows_all(const Graph& graph)
 void add_model_options(Parser& parser, ModelOptions& options)
 {
   parser.app.add_option("network", options.path, "a .yaml or .ir file, or a compiled .so")->required();
-  parser.app.add_option("--weights", options.weights, "parameters")->type_name("FILE.safetensors");
+  parser.app.add_option("--weights", options.weights, "parameters: .safetensors, .npz, or a folder of .npy files")
+      ->type_name("FILE");
   parser.app.add_option("--threads", options.threads, "how many to run on (all that there are)")
       ->check(CLI::Range(1, 1024));
+  add_without_option(parser, options.without);
   add_compile_options(parser, options.compile);
 }
 
 OpenModel open_model(const ModelOptions& options, bool train)
 {
   if (options.path.ends_with(".so")) {
-    OpenModel open{LoadedModel::from_library(options.path), {}, false};
+    if (!options.without.empty())
+      throw Error({}, fmt::format("{} is compiled: layers are taken out of its .yaml", options.path), {}, 2);
+    OpenModel open{LoadedModel::from_library(options.path), {}, {}, false};
     check_version(open.model());
     if (train && open.model().train_input_count == 0)
       throw Error({}, fmt::format("{} was compiled without the training step: cnnc net.yaml --train", options.path));
-    open.config = config_of(open.model());
+    if (const std::optional<Network> network = network_in(open.model())) {
+      open.config = network->config;
+      open.preprocessing = network->preprocessing;
+    }
     open.has_weights = open.model().embedded != nullptr || !options.weights.empty();
     return open;
   }
-  const Network network = read_network(options.path);
+  const Network network = read_network(options.path, options.without);
   for (const Warning& warning : network.warnings)
     std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
   CompileOptions compile_options = options.compile;
   compile_options.train = train;
-  OpenModel open{load(compile(network, compile_options)), network.config, false};
+  OpenModel open{load(compile(network, compile_options)), network.config, network.preprocessing, false};
   check_version(open.model());
-  open.has_weights = !options.weights.empty() || knows_all(network.forward);
+  open.has_weights = !options.weights.empty() || !network.weights.empty() || knows_all(network.forward);
   return open;
 }
 
@@ -61,8 +68,7 @@ Block parameters_of(const OpenModel& open, const ModelOptions& options)
 {
   Block parameters = first_parameters(open.model(), options.seed.value_or(open.config.seed));
   if (!options.weights.empty())
-    check(open.model(), open.model().load_parameters(parameters.data(), options.weights.c_str()),
-          fmt::format("cannot load {}", options.weights));
+    load_weights(open.model(), parameters.data(), options.weights);
   else if (!open.has_weights)
     std::fputs("note: no weights were given (--weights): these are random ones\n", stderr);
   return parameters;

@@ -8,8 +8,9 @@
 namespace cnnc {
 
 struct ModelOptions {
-  std::string path;    // .yaml, .ir or .so
-  std::string weights; // .safetensors; "" for those inside, or first values from the seed
+  std::string path;                 // .yaml, .ir or .so
+  std::string weights;              // as in runtime/weights.h; "" for those inside, or first values from the seed
+  std::vector<std::string> without; // layers that are taken out
   std::optional<uint64_t> seed;
   int threads = available_threads();
   CompileOptions compile;
@@ -18,7 +19,9 @@ void add_model_options(Parser&, ModelOptions&);
 
 struct OpenModel {
   LoadedModel loaded;
-  TrainConfig config;       // of the file's `train:`, where the network's text is known
+  TrainConfig config; // of the file's `train:`, where the network's text is known
+  // What the file says of its inputs, by name.
+  std::map<std::string, Preprocessing, std::less<>> preprocessing;
   bool has_weights = false; // given, or inside: not random
 
   const cnn_model& model() const { return *loaded.model; }

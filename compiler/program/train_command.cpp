@@ -6,6 +6,7 @@
 #include "runtime/progress.h"
 #include "runtime/trainer.h"
 
+#include <filesystem>
 #include <fmt/format.h>
 
 namespace cnnc {
@@ -22,10 +23,13 @@ int train_command(const Arguments& arguments)
   std::optional<int64_t> batch, epochs;
   std::optional<double> learning_rate;
   int64_t limit = 0;
+  bool force = false;
   add_model_options(parser, options);
   CLI::App& app = parser.app;
-  app.add_option("-o,--output", output, "where the weights go; default: the network's name and .safetensors, here")
+  app.add_option("-o,--output", output,
+                 "where the weights go, also over an older file; default: the network's name and .safetensors, here")
       ->type_name("FILE");
+  app.add_flag("--force", force, "replace an older file of the default name, too");
   app.add_option("--data", data, "a known data set or a folder, instead of the file's")->type_name("NAME");
   app.add_option("--epochs", epochs, "instead of the file's")->check(CLI::Range(1, 1000000));
   app.add_option("--batch", batch, "instead of the file's")->check(CLI::Range(1, 1 << 20));
@@ -41,8 +45,16 @@ int train_command(const Arguments& arguments)
   const std::string source = data.empty() ? config.data : data;
   if (source.empty())
     throw Error(config.data_location, "which data set? `data:` in the file's `train:`, or --data");
-  if (output.empty())
+  // Whoever named a file meant it; a name that cnnc chose must not cost somebody's earlier training.
+  if (output.empty()) {
     output = std::string(open.model().name) + ".safetensors";
+    if (!force && !same_file(output, resume) && std::filesystem::exists(output))
+      throw Error(
+          {},
+          fmt::format("{} is there already, perhaps from an earlier training: -o FILE, or --force to replace it",
+                      output),
+          {}, 2);
+  }
   if (same_file(output, options.path))
     throw Error({}, fmt::format("'{}' is the input: writing there would lose it", output), {}, 2);
   Dataset dataset;
@@ -82,9 +94,9 @@ int train_command(const Arguments& arguments)
     trainer.load_parameters(options.weights);
   if (!resume.empty())
     trainer.load_checkpoint(resume);
-  print(fmt::format("{}: {} training and {} test images, {} epochs, batches of {}, {} thread{}\n", dataset.name,
-                    with_commas(dataset.train.count()), with_commas(dataset.test.count()), train.epochs, train.batch,
-                    train.threads, train.threads == 1 ? "" : "s"));
+  print(fmt::format("{}: {} training and {}, {}, batches of {}, {}\n", dataset.name, with_commas(dataset.train.count()),
+                    counted(dataset.test.count(), "test image"), counted(train.epochs, "epoch"), train.batch,
+                    counted(train.threads, "thread")));
   flush_output();
   const TrainResult result = trainer.run();
   bar.end();

@@ -215,7 +215,13 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
       {{"check", "bad.yaml"}, 1, "    3 |   - relu6\n      |     ^"},
       {{"fake.ir"}, 1, "fake.ir:1:"},
       {{"check"}, 2, "network is required"},
-      {{"run", "lenet5.yaml"}, 2, "--input is required"},
+      {{"run", "lenet5.yaml"}, 2, "--input FILE or --image FILE"},
+      {{"run", "lenet5.yaml", "--input", "x.npy", "--mean", "1,,2"}, 2, "--mean 1,,2"},
+      {{"run", "lenet5.yaml", "--input", "x.npy", "--std", "0"}, 2, "--std 0"},
+      {{"run", "lenet5.yaml", "--input", "x.npy", "--output", "a.npy", "--output", "b.npy"}, 2, "two files"},
+      {{"run", "lenet5.yaml", "--input", "image=x.npy", "--image", "x.png"}, 2, "is given twice"},
+      {{"bench"}, 2, "network is required"},
+      {{"bench", "lenet5.yaml", "--batch", "0"}, 2, "not in range"},
       {{"run", "lenet5.yaml", "--input", "missing.npy"}, 3, "missing.npy"},
       {{"run", "lenet5.yaml", "--input", "lenet5.yaml"}, 1, "is not a picture"},
       {{"run", "lenet5.yaml", "--input", "picture=a.npy"}, 2, "no input 'picture' (inputs: image)"},
@@ -379,6 +385,112 @@ TEST_CASE("run: the lecture's filter, Sobel on a picture")
   CHECK(edges.get(64 * 256 + 64) == doctest::Approx(std::sqrt(18.0)));
   CHECK(folder.run({"run", "sobel.yaml", "--input", "square.pgm", "--output", "edges.png"}).code == 0);
   CHECK(folder.read("edges.png").starts_with("\x89PNG"));
+}
+
+TEST_CASE("run: several inputs and outputs by name, as text, files and JSON")
+{
+  const Folder folder;
+  folder.add("two.ir", "net @two(%a: f32[n,2], %b: f32[n,2]) {\n  %sum = add %a, %b : f32[n,2]\n"
+                       "  %product = mul %a, %b : f32[n,2]\n  output %sum, %product\n}\n");
+  Tensor a(DType::f32, {3, 2}), b(DType::f32, {3, 2});
+  for (int64_t i = 0; i < a.size(); ++i) {
+    a.set(i, static_cast<double>(i));
+    b.set(i, 2);
+  }
+  write_npy((folder.path / "a.npy").string(), a);
+  write_npy((folder.path / "b=1.npy").string(), b); // a file's name may have an equals sign
+  write_npy((folder.path / "one.npy").string(), Tensor(DType::f32, {1, 2}));
+  for (const std::vector<std::string>& inputs :
+       std::vector<std::vector<std::string>>{{"a.npy", "b=1.npy"}, {"b=b=1.npy", "a=a.npy"}, {"b=b=1.npy", "a.npy"}}) {
+    std::vector<std::string> arguments{"run",      "two.ir",    "--output", "product=p.npy",
+                                       "--output", "sum=s.npy", "--batch",  "2"};
+    for (const std::string& input : inputs)
+      arguments.insert(arguments.end(), {"--input", input});
+    const Result result = folder.run(arguments);
+    CHECK_MESSAGE(result.code == 0, result.err);
+    CHECK(result.out == "");
+    CHECK(read_npy((folder.path / "p.npy").string()).get(5) == 10);
+    CHECK(read_npy((folder.path / "s.npy").string()).get(5) == 7);
+    fs::remove(folder.path / "p.npy");
+    fs::remove(folder.path / "s.npy");
+  }
+  const std::vector<std::string> run{"run", "two.ir", "--input", "a.npy", "--input", "b=1.npy"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), run.begin(), run.end());
+    return folder.run(more);
+  };
+  const auto json = nlohmann::json::parse(with({"--json", "--top", "1"}).out);
+  CHECK(json["outputs"][1]["name"] == "product");
+  CHECK(json["outputs"][1]["shape"] == nlohmann::json{3, 2});
+  CHECK(json["outputs"][1]["values"] == nlohmann::json{0, 2, 4, 6, 8, 10});
+  CHECK(json["outputs"][1]["top"][2][0]["class"] == 1);
+  CHECK(with({"--output", "y.npy"}).code == 2);
+  CHECK(contains(with({"--output", "x=y.npy"}).err, "no output 'x' (outputs: sum, product)"));
+  CHECK(contains(with({"--output", "sum=a.npy"}).err, "is the input"));
+  CHECK(contains(folder.run({"run", "two.ir", "--input", "a.npy"}).err, "the input 'b' is missing"));
+  CHECK(contains(folder.run({"run", "two.ir", "--input", "a.npy", "--input", "one.npy"}).err,
+                 "a.npy has 3 images, one.npy has 1"));
+}
+
+TEST_CASE("run: pictures as the network wants them, classes by name, weights of every form")
+{
+  const Folder folder;
+  const std::string net =
+      "input:\n  image: {shape: [3, 2, 2], order: bgr, scale: 1, mean: [1, 2, 3], std: 2, resize: 2}\n"
+      "layers:\n  - conv2d: {filters: 3, kernel: 2, bias: false}\n";
+  folder.add("net.yaml", net);
+  folder.add("red.ppm", std::string("P6 4 2 255\n") + std::string(24, '\x0b')); // wider: its middle is taken
+  folder.add("labels.txt", "first\r\nsecond\x1b[1m\nthird, with a comma\n\n");
+  Tensor weight(DType::f32, {3, 3, 2, 2});
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t o = 0; o < 3; ++o)
+      weight.set(o * 12 + o * 4 + i, 0.25); // the mean of a channel
+  write_npy((folder.path / "weight.npy").string(), weight);
+  fs::create_directories(folder.path / "w" / "conv1");
+  fs::copy(folder.path / "weight.npy", folder.path / "w" / "conv1" / "weight.npy");
+  const std::vector<std::string> ways{"w", "weight.npy"};
+  for (const std::string& weights : ways) {
+    const Result result =
+        folder.run({"run", "net.yaml", "--image", "red.ppm", "--weights", weights, "--labels", "labels.txt"});
+    CHECK_MESSAGE(result.code == 0, result.err);
+    // (11 - 1) / 2, (11 - 2) / 2, (11 - 3) / 2
+    CHECK(result.out == "conv1:\n           5  first\n         4.5  second?[1m\n           4  third, with a comma\n");
+  }
+  // The same out of a library, which carries the text; options replace it.
+  CHECK(folder.run({"net.yaml", "--weights", "w", "-o", "net.so"}).code == 0);
+  CHECK(folder.run({"run", "net.so", "--image", "red.ppm"}).out == "conv1:  0 (5)  1 (4.5)  2 (4)\n");
+  CHECK(folder.run({"run", "net.so", "--image", "red.ppm", "--mean", "0", "--std", "1", "--top", "1"}).out ==
+        "conv1:  0 (11)\n");
+  CHECK(folder.run({"run", "net.so", "--image", "red.ppm", "--image", "red.ppm", "--top", "1"}).out ==
+        "conv1 0:  0 (5)\nconv1 1:  0 (5)\n");
+  folder.add("two.txt", "a\nb\n");
+  CHECK(contains(folder.run({"run", "net.so", "--image", "red.ppm", "--labels", "two.txt"}).err,
+                 "two.txt: has 2 labels, the output 'conv1' has 3 classes"));
+  write_npy((folder.path / "w" / "conv1" / "weight.npy").string(), Tensor(DType::f32, {3, 3}));
+  const Result wrong = folder.run({"run", "net.yaml", "--image", "red.ppm", "--weights", "w"});
+  CHECK(wrong.code == 1);
+  CHECK(contains(wrong.err, "'conv1.weight' has the shape [3,3], the network wants [3,3,2,2]"));
+}
+
+TEST_CASE("bench: forward and the training step")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  const Result text = folder.run({"bench", "small.yaml", "--seconds", "0.01", "--threads", "1"});
+  CHECK(text.code == 0);
+  CHECK(text.err == "");
+  CHECK(contains(text.out, "small forward, batch 1, 1 thread: median "));
+  for (const bool train : {false, true}) {
+    std::vector<std::string> arguments{"bench", "small.yaml", "--seconds", "0", "--batch", "3", "--json"};
+    if (train)
+      arguments.push_back("--train");
+    const auto json = nlohmann::json::parse(folder.run(arguments).out);
+    CHECK(json["function"] == (train ? "train_step" : "forward"));
+    CHECK(json["batch"] == 3);
+    CHECK(json["calls"] == 3);
+    CHECK(json["minimum_ms"] <= json["median_ms"]);
+    CHECK(json["spread_ms"] >= 0);
+  }
 }
 
 TEST_CASE("inputs must fit")

@@ -1,0 +1,167 @@
+// How long one call takes: each is timed by itself, on the same random inputs, after some that are not counted.
+//
+//   median   half of the calls took less          spread   between the fastest tenth and the slowest tenth
+//   minimum  the fastest call                              (90th percentile - 10th percentile)
+#include "compiler/program/commands.h"
+#include "compiler/program/model.h"
+#include "compiler/program/terminal.h"
+#include "ir/random.h"
+#include "runtime/weights.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace cnnc {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t most_calls = 1000000;
+
+// Floats in [0, 1), integers in [0, limit): what the network accepts.
+Tensor random_input(const cnn_tensor& input, int64_t batch, uint64_t key)
+{
+  const DType dtype = dtype_of(input);
+  Tensor tensor(dtype, dims_of(input, batch));
+  const int64_t limit = input.limit > 0 ? input.limit : dtype == DType::boolean ? 2 : 100;
+  for (int64_t i = 0; i < tensor.size(); ++i) {
+    const double number = random_unit(key, static_cast<uint64_t>(i));
+    tensor.set(i, is_float(dtype) ? number : std::floor(number * static_cast<double>(limit)));
+  }
+  return tensor;
+}
+
+std::vector<Tensor> random_inputs(const cnn_tensor* inputs, int32_t count, int64_t batch, uint64_t seed)
+{
+  std::vector<Tensor> tensors;
+  for (int32_t i = 0; i < count; ++i)
+    tensors.push_back(random_input(inputs[i], batch, seed_key(seed) + static_cast<uint64_t>(i)));
+  return tensors;
+}
+
+std::vector<const void*> data_of(const std::vector<Tensor>& tensors)
+{
+  std::vector<const void*> pointers;
+  for (const Tensor& tensor : tensors)
+    pointers.push_back(tensor.bytes.data());
+  return pointers;
+}
+
+struct Times {
+  std::vector<double> ms; // sorted
+
+  double at(double part) const { return ms[static_cast<size_t>(part * static_cast<double>(ms.size() - 1) + 0.5)]; }
+  double median() const { return at(0.5); }
+  double minimum() const { return ms.front(); }
+  double spread() const { return at(0.9) - at(0.1); }
+};
+
+// At least three calls, and as many as fit into the seconds; a tenth of that time before them does not count.
+template<class Call>
+Times measure(double seconds, const Call& call)
+{
+  const auto ms_since = [](Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  };
+  const Clock::time_point warm = Clock::now();
+  do
+    call();
+  while (ms_since(warm) < 100 * seconds);
+  Times times;
+  const Clock::time_point begin = Clock::now();
+  while (times.ms.size() < 3 || (ms_since(begin) < 1000 * seconds && times.ms.size() < most_calls)) {
+    const Clock::time_point start = Clock::now();
+    call();
+    times.ms.push_back(ms_since(start));
+  }
+  std::sort(times.ms.begin(), times.ms.end());
+  return times;
+}
+
+} // namespace
+
+int bench_command(const Arguments& arguments)
+{
+  Parser parser("cnnc bench NETWORK [--batch N] [--threads N]",
+                "How many milliseconds forward, or a training step, takes on random inputs.",
+                {"cnnc bench lenet5.so --threads 1", "cnnc bench resnet50.yaml --batch 8 --threads 2 --json",
+                 "cnnc bench lenet5.yaml --train --batch 64"});
+  ModelOptions options;
+  int64_t batch = 1;
+  double seconds = 1;
+  bool train = false, json = false;
+  add_model_options(parser, options);
+  CLI::App& app = parser.app;
+  app.add_option("--batch", batch, "images in a call (1)")->check(CLI::Range(1, 1 << 20));
+  app.add_flag("--train", train, "the training step: forward, loss, backward and update");
+  app.add_option("--seconds", seconds, "how long to measure (1)")->check(CLI::Range(0.0, 3600.0));
+  app.add_option("--seed", options.seed, "of inputs, and of first values (1)");
+  app.add_flag("--json", json, "the numbers as JSON");
+  parser.parse(arguments);
+
+  if (options.weights.empty() && !options.seed)
+    options.seed = 1;
+  const OpenModel open = open_model(options, train);
+  const cnn_model& model = open.model();
+  const uint64_t seed = options.seed.value_or(1);
+  Block parameters = first_parameters(model, seed);
+  if (!options.weights.empty())
+    load_weights(model, parameters.data(), options.weights);
+  const ModelThreads threads(model, options.threads);
+  const Block workspace = workspace_of(model, batch, threads.count(), train ? CNN_TRAIN : CNN_FORWARD);
+  Times times;
+  if (train) {
+    const Block state(model.state_bytes);
+    check(model, model.init_state(state.data(), seed), "initialise the state");
+    const std::vector<Tensor> inputs = random_inputs(model.train_inputs, model.train_input_count, batch, seed);
+    const std::vector<const void*> in = data_of(inputs);
+    float loss = 0;
+    times = measure(seconds, [&] {
+      check(model,
+            model.train_step(parameters.data(), state.data(), batch, in.data(), &loss, workspace.data(), threads.get()),
+            "run a training step");
+    });
+  } else {
+    const std::vector<Tensor> inputs = random_inputs(model.inputs, model.input_count, batch, seed);
+    std::vector<Tensor> outputs;
+    std::vector<void*> out;
+    for (int32_t o = 0; o < model.output_count; ++o)
+      outputs.emplace_back(dtype_of(model.outputs[o]), dims_of(model.outputs[o], batch));
+    for (Tensor& output : outputs)
+      out.push_back(output.bytes.data());
+    const std::vector<const void*> in = data_of(inputs);
+    times = measure(seconds, [&] {
+      check(model, model.forward(parameters.data(), batch, in.data(), out.data(), workspace.data(), threads.get()),
+            "run forward");
+    });
+  }
+
+  const char* what = train ? "train_step" : "forward";
+  const double images = static_cast<double>(batch) / times.median() * 1000;
+  if (json) {
+    const nlohmann::ordered_json result{{"network", model.name},
+                                        {"function", what},
+                                        {"batch", batch},
+                                        {"threads", threads.count()},
+                                        {"median_ms", times.median()},
+                                        {"minimum_ms", times.minimum()},
+                                        {"spread_ms", times.spread()},
+                                        {"calls", times.ms.size()},
+                                        {"images_per_second", images},
+                                        {"march", model.march},
+                                        {"flags", model.flags}};
+    print(result.dump(2) + "\n");
+  } else {
+    print(fmt::format("{} {}, batch {}, {}: median {:.4g} ms, minimum {:.4g} ms, spread {:.2g} ms ({}, {} images/s)\n",
+                      model.name, what, batch, counted(threads.count(), "thread"), times.median(), times.minimum(),
+                      times.spread(), counted(static_cast<int64_t>(times.ms.size()), "call"),
+                      images < 100 ? fmt::format("{:.3g}", images) : with_commas(static_cast<int64_t>(images))));
+  }
+  return 0;
+}
+
+} // namespace cnnc
