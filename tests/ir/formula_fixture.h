@@ -54,7 +54,7 @@ inline Formula reread(const Formula& formula)
     spec.dtype = tensor.type.dtype;
     for (size_t d = 0; d < tensor.type.shape.size(); d++) {
       const Dim& dim = tensor.type.shape[d];
-      spec.dims.push_back(dim.batch                     ? "N"
+      spec.dims.push_back(dim.batch                     ? (dim.size == 1 ? "N" : std::to_string(dim.size) + "*N")
                           : tensor.role == Role::output ? std::to_string(dim.size)
                                                         : tensor.name + "_" + std::to_string(d));
     }
