@@ -191,6 +191,14 @@ private:
   }
 };
 
+bool is_learnt(const OpDef& def, const std::string& operand)
+{
+  for (const ParameterDef& parameter : def.parameters)
+    if (parameter.name == operand)
+      return parameter.is_learnt;
+  return true;
+}
+
 } // namespace
 
 std::vector<OpCost> costs_of(const Graph& graph)
@@ -201,12 +209,17 @@ std::vector<OpCost> costs_of(const Graph& graph)
   for (size_t i = 0; i < graph.ops.size(); ++i) {
     OpCost cost;
     cost.op = static_cast<int>(i);
-    for (const int input : graph.ops[i].inputs)
-      if (input >= 0 && graph.values[static_cast<size_t>(input)].kind == ValueKind::parameter &&
-          !counted[static_cast<size_t>(input)]) {
-        counted[static_cast<size_t>(input)] = true;
-        cost.parameters += elements(graph.values[static_cast<size_t>(input)].type.shape);
-      }
+    const Op& op = graph.ops[i];
+    const std::vector<OperandSpec> operands = input_specs(*op.def, op.attributes);
+    for (size_t k = 0; k < op.inputs.size(); ++k) {
+      const int input = op.inputs[k];
+      if (input < 0 || graph.values[static_cast<size_t>(input)].kind != ValueKind::parameter ||
+          counted[static_cast<size_t>(input)])
+        continue;
+      counted[static_cast<size_t>(input)] = true;
+      const bool learnt = k >= operands.size() || is_learnt(*op.def, operands[k].name);
+      (learnt ? cost.parameters : cost.statistics) += elements(graph.values[static_cast<size_t>(input)].type.shape);
+    }
     cost.multiply_adds = multiply_adds(fields.formula(i));
     const TensorType& type = graph.values[static_cast<size_t>(graph.ops[i].outputs[0])].type;
     cost.bytes = graph.ops[i].def->is_view ? 0 : elements(type.shape) * bytes_of(type.dtype);

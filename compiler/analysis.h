@@ -20,6 +20,7 @@ namespace cnnc {
 struct OpCost {
   int op = -1;
   int64_t parameters = 0; // elements, each parameter counted at its first reader
+  int64_t statistics = 0; // likewise of those that are measured, not learnt (batch_norm's running ones)
   int64_t multiply_adds = 0;
   int64_t bytes = 0; // of its results
   // Extents of the field, one for each dimension of `field_input` but the batch; empty where it reads no input.

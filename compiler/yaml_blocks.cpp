@@ -364,14 +364,14 @@ private:
   {
     int64_t copies = 1;
     if (const YamlPtr repeat = value_of_key(scope, item, "repeat"))
-      copies = integer_of(*repeat, "repeat", 1, static_cast<int64_t>(layer_limit));
-    bool present = true;
+      copies = integer_of(*repeat, "repeat", 0, static_cast<int64_t>(layer_limit));
+    bool present = copies > 0;
     if (const YamlPtr when = value_of_key(scope, item, "when"))
-      present = boolean_of(*when, "when");
+      present = boolean_of(*when, "when") && present;
     const std::string name = scope.prefix + item.name;
     std::string value;
     if (!present || take_out(name)) {
-      value = passed_on(scope, item, from, above);
+      value = passed_on(scope, item, from, above, present);
     } else {
       for (int64_t k = 1; k <= copies; ++k) {
         if (copies > 1 && ++item_count > item_limit)
@@ -381,7 +381,7 @@ private:
         if (!from.empty() && !value.empty())
           from[0].name = value;
         if (copies > 1 && take_out(copy))
-          value = passed_on(scope, item, from, before);
+          value = passed_on(scope, item, from, before, true);
         else
           value = item.block ? add_block(scope, item, copy, from, before) : add_layer(scope, item, copy, from, before);
         result.value_of[copy] = value;
@@ -399,10 +399,12 @@ private:
     return true;
   }
 
-  std::string passed_on(const Scope& scope, const Item& item, const std::vector<NameAt>& from,
-                        const std::string& above) const
+  std::string passed_on(const Scope& scope, const Item& item, const std::vector<NameAt>& from, const std::string& above,
+                        bool taken) const
   {
-    if (from.size() > 1)
+    // An absent layer with several sources stands for the first, as its block says. Of one that is taken out by name
+    // nobody said which.
+    if (from.size() > 1 && taken)
       throw Error(item.where, fmt::format("{} '{}' cannot be taken out: it reads {} tensors, and which one should its "
                                           "readers read?",
                                           item.named.op, scope.prefix + item.name, from.size()));

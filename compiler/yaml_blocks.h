@@ -15,8 +15,8 @@
 //     =>  residual1.1.conv1, residual1.1.relu, residual1.1.conv2, residual1.1.add (of conv2 and the input),
 //     residual1.2...
 //
-// A layer whose `when` is false, or that is taken out by name, is not there: its name stands for what it would read.
-// Names inside of a block are its own; from outside a dot reaches in.
+// A layer whose `when` is false, whose `repeat` is 0, or that is taken out by name is not there: its name stands for
+// what it would read (of several: the first). Names inside of a block are its own; from outside a dot reaches in.
 #pragma once
 
 #include "compiler/layers.h"
