@@ -36,7 +36,7 @@ class Graph:
         self.opset = self.whole(7, 22)
         self.symbolic = self.chance(0.5)
         self.batch = self.whole(1, 3)
-        self.odd_names = self.chance(0.3)  # as TensorFlow's and PyTorch's exporters write them
+        self.odd_names = self.chance(0.3) and not differentiable  # as TensorFlow's and PyTorch's exporters write them
         self.raw = self.chance(0.7)
         self.inputs, self.initializers, self.nodes, self.values, self.outputs = [], [], [], [], []
         self.count = 0
@@ -117,13 +117,14 @@ class Graph:
             return ("N" if batch is None else batch,) + value.shape[1:]
         return value.shape
 
-    def model(self, every_value=False):
-        outputs = [v for n in self.nodes for v in n.outputs if n.op != "Constant"] if every_value else self.outputs
+    def model(self, learnt_inputs=False):
+        """The file's bytes. `learnt_inputs`: learnt weights are given with each call, so that no reader merges them."""
+        given = self.inputs + [v for v in self.initializers if v.learnt and learnt_inputs]
+        kept = {v.name: v.array for v in self.initializers if not (v.learnt and learnt_inputs)}
         nodes = [(n.op, ["" if v is None else v.name for v in n.inputs], [v.name for v in n.outputs], n.attributes)
                  for n in self.nodes]
-        return onnx_file.model("graph", self.opset, nodes, {v.name: v.array for v in self.initializers},
-                               [(v.name, v.dtype, self.dims(v)) for v in self.inputs],
-                               [(v.name, v.dtype, self.dims(v)) for v in outputs], self.raw)
+        return onnx_file.model("graph", self.opset, nodes, kept, [(v.name, v.dtype, self.dims(v)) for v in given],
+                               [(v.name, v.dtype, self.dims(v)) for v in self.outputs], self.raw)
 
     def feeds(self, batch, number=0):
         """Inputs for a run: well spread, none tiny. `number`: others of them."""
