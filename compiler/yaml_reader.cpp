@@ -196,8 +196,6 @@ private:
       key.text = entry.key;
       key.location = entry.key_location;
       name_of(key, "an op's name");
-      if (find_op(entry.key))
-        throw Error(entry.key_location, fmt::format("there is an op '{}' already", entry.key));
       user_ops.push_back(read_user_op(entry));
     }
   }

@@ -183,8 +183,6 @@ const std::vector<Bad>& bad_files()
        "no parameter 'bias'"},
       {"a negative rate", net({"conv2d: {filters: 1, kernel: 2, learning_rate: -1}"}), 3, 52, "not -1"},
 
-      {"an op of a known name", gray + "ops:\n  relu: {inputs: [x], formula: \"y[...] = x[...]\"}\nlayers: [relu]\n", 3,
-       3, "there is an op 'relu' already"},
       {"an op without a formula", gray + "ops:\n  f: {inputs: [x]}\nlayers: [f]\n", 3, 6, "needs the key 'formula'"},
       {"an op with a bad operand", gray + "ops:\n  f: {inputs: [\"x[\"], formula: \"y[...] = x[...]\"}\nlayers: [f]\n",
        3, 16, "inputs of op 'f'"},
