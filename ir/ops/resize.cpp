@@ -180,7 +180,8 @@ private:
   {
     std::string result = std::to_string(run.first);
     for (size_t k = 0; k < run.digits.size(); ++k)
-      result += fmt::format(" + {}", times(fmt::format("j{}", k), run.digits[k].step));
+      if (const int64_t step = run.digits[k].step; step != 0)
+        result += fmt::format(" + {}", times(fmt::format("j{}", k), step));
     return result;
   }
 
@@ -197,7 +198,8 @@ private:
   {
     std::vector<std::string> result;
     for (size_t k = 0; k < run.digits.size(); ++k)
-      result.push_back(fmt::format("j{} < {}", k, run.digits[k].count));
+      if (run.digits[k].count > 1)
+        result.push_back(fmt::format("j{} < {}", k, run.digits[k].count));
     return result;
   }
 
@@ -257,7 +259,7 @@ private:
         if (std::abs(static_cast<double>(digit.step) * a.slope - static_cast<double>(digit.value_step)) *
                 static_cast<double>(digit.count) <
             tolerance)
-          digit.count = 1;
+          digit = {1, 0, 0};
       const std::string h = target(own), j = value(own);
       std::vector<std::string> range = ranges_of(own), all = ranges_of(run);
       range.push_back(fmt::format("t < {}", taps));

@@ -57,7 +57,7 @@ int gemm(Dice& dice, DrawnGraph& g)
   }
   return g.op("gemm", {a, b, c},
               {{"alpha", dice.pick({1.0, 1.0, 0.5, 2.0})},
-               {"beta", dice.pick({1.0, 1.0, 0.25, 0.0})},
+               {"beta", c < 0 ? 0.0 : dice.pick({1.0, 1.0, 0.25})},
                {"trans_a", trans_a},
                {"trans_b", trans_b}});
 }

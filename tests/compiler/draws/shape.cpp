@@ -57,7 +57,7 @@ int flatten(Dice& dice, DrawnGraph& g)
 {
   const Numbers dims = draw_dims(dice, 1, 4);
   const auto rank = static_cast<int64_t>(dims.size());
-  const int64_t axis = dice.one_in(2) ? 1 : dice.number(-rank, rank);
+  const int64_t axis = dice.one_in(2) ? 1 : dice.number(dims[0] < 0 ? 1 : -rank, rank);
   return g.op("flatten", {draw_input(g, "x", dims, draw_dtype(dice))}, {{"axis", axis}});
 }
 
@@ -98,9 +98,11 @@ int transpose(Dice& dice, DrawnGraph& g)
 {
   const Numbers dims = draw_dims(dice, 1, 5);
   Numbers perm;
-  for (size_t k = 0; k < dims.size(); ++k)
-    perm.insert(perm.begin() + dice.number(0, static_cast<int64_t>(k)), static_cast<int64_t>(k));
-  if (dice.one_in(4))
+  // A network's results have the batch in front.
+  const int64_t fixed = dims[0] < 0 ? 1 : 0;
+  for (int64_t k = 0; k < static_cast<int64_t>(dims.size()); ++k)
+    perm.insert(perm.begin() + dice.number(std::min(fixed, k), k), k);
+  if (fixed == 0 && dice.one_in(2))
     perm.clear();
   return g.op("transpose", {draw_input(g, "x", dims, draw_dtype(dice))}, {{"perm", perm}});
 }
@@ -121,9 +123,11 @@ int unsqueeze(Dice& dice, DrawnGraph& g)
 {
   const Numbers dims = draw_dims(dice, 1, 4);
   const int64_t more = dice.number(1, 2), rank = static_cast<int64_t>(dims.size()) + more;
-  Numbers axes{dice.number(0, rank - 1)};
+  const int64_t first = dims[0] < 0 ? 1 : 0; // the batch stays in front
+  Numbers axes{dice.number(first, rank - 1)};
   if (more == 2)
-    axes.push_back((axes[0] + dice.number(1, rank - 1)) % rank - (dice.one_in(2) ? rank : 0));
+    axes.push_back(first + (axes[0] - first + dice.number(1, rank - 1 - first)) % (rank - first) -
+                   (dice.one_in(2) ? rank : 0));
   return g.op("unsqueeze", {draw_input(g, "x", dims, draw_dtype(dice))}, {{"axes", axes}});
 }
 
