@@ -255,6 +255,11 @@ private:
     return target;
   }
 
+  bool is_user_op(const std::string& name) const
+  {
+    return std::any_of(user_ops.begin(), user_ops.end(), [&](const UserOp& op) { return op.name == name; });
+  }
+
   const OpDef* op_of(const std::string& name, const Location& where, UserOp*& user_op)
   {
     for (UserOp& op : user_ops)
@@ -290,8 +295,8 @@ private:
       throw Error(node.location, fmt::format("layers must be a list, not {}", describe(node)));
     if (node.items.empty())
       throw Error(node.location, "layers is empty: a network has at least one");
-    const auto has_parameters = [](const std::string& op) {
-      const OpDef* def = find_op(op);
+    const auto has_parameters = [&](const std::string& op) {
+      const OpDef* def = is_user_op(op) ? nullptr : find_op(op);
       return def && !def->parameters.empty();
     };
     expansion =

@@ -1,3 +1,4 @@
+#include "compiler/analysis.h"
 #include "compiler/network.h"
 #include "compiler/program/commands.h"
 #include "compiler/program/terminal.h"
@@ -11,15 +12,15 @@ int check_command(const Arguments& arguments)
   Parser parser("cnnc check NETWORK", "Looks for mistakes in a network file; compiles nothing, writes nothing.",
                 {"cnnc check lenet5.yaml"});
   std::string path;
-  parser.app.add_option("network", path, "a .yaml or .ir file")->required();
+  parser.app.add_option("network", path, "a .yaml, .onnx or .ir file")->required();
   parser.parse(arguments);
 
   const Network network = read_network(path);
   for (const Warning& warning : network.warnings)
     print(render(warning.where, "warning", warning.text) + "\n");
   int64_t parameters = 0;
-  for (const int value : values_of(network.forward, ValueKind::parameter))
-    parameters += elements(network.forward.values[static_cast<size_t>(value)].type.shape);
+  for (const OpCost& cost : costs_of(network.forward))
+    parameters += cost.parameters;
   std::string text =
       fmt::format("{}: fine: {}, {}", path, counted(static_cast<int64_t>(network.forward.ops.size()), "operation"),
                   counted(parameters, "parameter"));

@@ -95,6 +95,7 @@ void describe_network(const Network& network)
     add(total.parameters, cost.parameters);
     add(total.multiply_adds, cost.multiply_adds);
     add(total.bytes, cost.bytes);
+    add(total.statistics, cost.statistics);
   }
   table.add_rule();
   table.add_row({"total", "", "", "", with_commas(total.parameters), with_commas(total.multiply_adds), "",
@@ -105,10 +106,13 @@ void describe_network(const Network& network)
     const TensorType& type = graph.values[static_cast<size_t>(parameter)].type;
     add(parameter_bytes, elements(type.shape) * bytes_of(type.dtype));
   }
-  print("\n" + wrapped(fmt::format("Parameters take {}. Multiply-adds and memory are for one image, before layers are "
-                                   "fused.",
-                                   bytes_text(parameter_bytes)),
-                       columns));
+  const std::string statistics =
+      total.statistics == 0 ? "" : fmt::format(" and {} running statistics", with_commas(total.statistics));
+  print("\n" +
+        wrapped(fmt::format("Parameters{} take {}. Multiply-adds and memory are for one image, before layers are "
+                            "fused.",
+                            statistics, bytes_text(parameter_bytes)),
+                columns));
 }
 
 using Json = nlohmann::json;
@@ -168,7 +172,7 @@ int info_command(const Arguments& arguments)
                  "cnnc info lenet5.so        # what a compiled library says of itself"});
   std::string path;
   std::vector<std::string> without;
-  parser.app.add_option("network", path, "a .yaml or .ir file, or a compiled .so")->required();
+  parser.app.add_option("network", path, "a .yaml, .onnx or .ir file, or a compiled .so")->required();
   add_without_option(parser, without);
   parser.parse(arguments);
   if (path.ends_with(".so") && without.empty())
