@@ -236,7 +236,6 @@ private:
     text += fmt::format("{}: f64[{},{}]\n{}: {}[{},{}]\n", distance, a.out, taps, kernel, dtype, a.out, taps);
     if (normalizes)
       text += fmt::format("{}: {}[{}]\n{}: {}[{},{}]\n", sum, dtype, a.out, weight, dtype, a.out, taps);
-    const std::string& used = normalizes ? weight : kernel;
     int64_t lows = 0, highs = 0; // so many elements read before the first one, and behind the last one
     for (int64_t h = 0; h < a.out; ++h) {
       if (base[static_cast<size_t>(h)] == no_entry || excludes)
@@ -251,7 +250,8 @@ private:
     if (highs > 0)
       text += fmt::format("{}: {}[{}]\n", high, dtype, a.out);
 
-    std::string sums;
+    // Every tensor is complete before the next one reads it.
+    std::string distances, kernels, totals, weights, edges, sums;
     for (const Progression& run : runs) {
       // The digits along which the weights repeat are left out of them.
       Progression own = run;
@@ -266,33 +266,35 @@ private:
       all.push_back(range.back());
       const std::string own_range = where(fmt::format("{}", fmt::join(range, ", "))),
                         all_range = where(fmt::format("{}", fmt::join(all, ", ")));
-      text += fmt::format("{}[{},t] = abs(cast(f64, {} + t) - cast(f64, {})*{} - {}) * {}{}\n", distance, h, j, h,
-                          number(a.slope), number(a.offset), number(shrink), own_range);
-      const std::string d = fmt::format("{}[{},t]", distance, h), c = "cubic_a";
-      text += fmt::format("{}[{},t] = {}{}\n", kernel, h,
-                          is_cubic ? fmt::format("select({0} <= 1, (({1} + 2)*{0} - ({1} + 3))*{0}*{0} + 1, "
-                                                 "select({0} < 2, (({1}*{0} - 5*{1})*{0} + 8*{1})*{0} - 4*{1}, 0))",
-                                                 d, c)
-                                   : fmt::format("max(0, 1 - {})", d),
-                          own_range);
-      const std::string place = target(run), position = value(run) + " + t", own_place = h;
+      distances += fmt::format("{}[{},t] = abs(cast(f64, {} + t) - cast(f64, {})*{} - {}) * {}{}\n", distance, h, j, h,
+                               number(a.slope), number(a.offset), number(shrink), own_range);
+      const std::string d = fmt::format("{}[{},t]", distance, h), of_kernel = fmt::format("{}[{},t]", kernel, h);
+      kernels += fmt::format("{} = {}{}\n", of_kernel,
+                             is_cubic ? fmt::format("select({0} <= 1, ((cubic_a + 2)*{0} - (cubic_a + 3))*{0}*{0} + 1, "
+                                                    "select({0} < 2, ((cubic_a*{0} - 5*cubic_a)*{0} + 8*cubic_a)*{0} "
+                                                    "- 4*cubic_a, 0))",
+                                                    d)
+                                      : fmt::format("max(0, 1 - {})", d),
+                             own_range);
+      const std::string place = target(run), position = value(run) + " + t";
+      // Where elements outside do not count, no two sums are the same.
+      const std::string& sum_place = excludes ? place : h;
+      const std::string& sum_range = excludes ? all_range : own_range;
       if (normalizes) {
-        // Elements outside of the input may or may not count, so that the weights of no two places are the same.
-        const std::string counted = fmt::format("{}[{},t]", kernel, own_place);
-        text += fmt::format("{}[{}] += {}{}\n", sum, place,
-                            excludes ? fmt::format("select(inside({}, {}), {}, 0)", position, a.in, counted) : counted,
-                            all_range);
-        text += fmt::format("{}[{},t] = {} / {}[{}]{}\n", weight, place, counted, sum, place, all_range);
+        totals += fmt::format(
+            "{}[{}] += {}{}\n", sum, sum_place,
+            excludes ? fmt::format("select(inside({}, {}), {}, 0)", position, a.in, of_kernel) : of_kernel, sum_range);
+        weights += fmt::format("{}[{},t] = {} / {}[{}]{}\n", weight, sum_place, of_kernel, sum, sum_place, sum_range);
       }
-      const std::string factor = fmt::format("{}[{},t]", used, normalizes ? place : own_place);
+      const std::string factor = normalizes ? fmt::format("{}[{},t]", weight, sum_place) : of_kernel;
       if (lows > 0)
-        text += fmt::format("{}[{}] += select({} < 0, {}, 0){}\n", low, place, position, factor, all_range);
+        edges += fmt::format("{}[{}] += select({} < 0, {}, 0){}\n", low, place, position, factor, all_range);
       if (highs > 0)
-        text += fmt::format("{}[{}] += select({} >= {}, {}, 0){}\n", high, place, position, a.in, factor, all_range);
+        edges += fmt::format("{}[{}] += select({} >= {}, {}, 0){}\n", high, place, position, a.in, factor, all_range);
       sums += fmt::format("{}[{}] += {} * {}[{}]{}\n", to, list(subscripts(a.axis, place)), factor, source,
                           list(subscripts(a.axis, position)), over(a.axis, all));
     }
-    // Everything that is no number of x first, for all pieces: the rest is sums only.
+    text += distances + kernels + totals + weights + edges;
     if (op.text("coordinates") == "tf_crop_and_resize")
       extrapolate(a, to, "+=");
     text += sums;
