@@ -1,4 +1,5 @@
 #include "compiler/network.h"
+#include "compiler/onnx/reader.h"
 #include "compiler/yaml_document.h"
 #include "compiler/yaml_reader.h"
 #include "runtime/files.h"
@@ -84,9 +85,11 @@ Network read_network(const std::string& path, const std::vector<std::string>& wi
     throw Error({}, fmt::format("{}: only from a .yaml file can layers be taken out", path), {}, 2);
   if (path.ends_with(".ir"))
     return read_ir(read_source(path, ir_byte_limit));
+  if (path.ends_with(".onnx"))
+    return read_onnx(path);
   throw Error(
       {},
-      fmt::format("{}: a network is a .yaml or .ir file (run, train, test and info also take a compiled .so)", path),
+      fmt::format("{}: a network is a .yaml, .onnx or .ir file (run, train, test and info also take a compiled .so)", path),
       {}, 2);
 }
 

@@ -1,6 +1,7 @@
 // A network as its file gives it: the functions that can be compiled, and what the `train:` section says.
 //
 //   net.yaml ─ read_yaml ─┐
+//   net.onnx ─ read_onnx ─┤
 //   net.ir ── parse_graph ─┴─▶ Network ─▶ compile.h
 //
 // Default names: a layer without `name:` takes its op's last word without dimensions ("conv2d" is conv, "max_pool2d" is
@@ -59,7 +60,7 @@ struct Network {
   std::optional<Program> program;
 };
 
-// By the ending: .yaml, .yml, .ir. `without`: layers of a .yaml that are taken out; their readers read what they read.
+// By the ending: .yaml, .yml, .onnx, .ir. `without`: layers of a .yaml that are taken out; their readers read what they read.
 // Throws Error: exit code 1 for what is in the file, 2 for another ending, 3 where it
 // cannot be read.
 Network read_network(const std::string& path, const std::vector<std::string>& without = {});

@@ -26,7 +26,8 @@ void reduce(OnnxCall& call, const std::string& row, int64_t since = 18)
   OnnxBuilder& build = call.build;
   const bool keep = call.integer("keepdims", 1) != 0;
   std::vector<int64_t> axes = call.integers_since(since, "axes", 1).value_or(std::vector<int64_t>{});
-  if (axes.empty() && call.integer("noop_with_empty_axes", 0) != 0) {
+  const bool noop = call.integer("noop_with_empty_axes", 0) != 0;
+  if (axes.empty() && noop) {
     call.give(x);
     return;
   }
@@ -39,7 +40,6 @@ void reduce(OnnxCall& call, const std::string& row, int64_t since = 18)
   if (std::adjacent_find(axes.begin(), axes.end()) != axes.end())
     call.refuse("an axis is named twice");
   if (axes.empty()) { // of a scalar
-    axes.clear();
     call.give(build.reshape(build.op(row, {build.reshape(x, {{1, false}})}, {{"axes", std::vector<int64_t>{0}}}), {}));
     return;
   }

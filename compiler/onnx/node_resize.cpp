@@ -27,10 +27,17 @@ void resize(OnnxCall& call, std::vector<int64_t> axes, std::vector<int64_t> size
   for (const int64_t size : sizes)
     if (size < 1)
       call.refuse(fmt::format("a size is {}", size));
+  // As other programs compute it: in f32, rounded down.
+  if (sizes.empty())
+    for (size_t k = 0; k < count; ++k) {
+      const Dim& dim = x.shape()[static_cast<size_t>(axes[k])];
+      sizes.push_back(dim.batch ? dim.size
+                                : static_cast<int64_t>(static_cast<float>(scales[k]) * static_cast<float>(dim.size)));
+    }
   std::vector<size_t> changed;
   for (size_t k = 0; k < count; ++k) {
     const Dim& dim = x.shape()[static_cast<size_t>(axes[k])];
-    const bool same = roi.empty() && (scales.empty() || scales[k] == 1) && (sizes.empty() || Dim{sizes[k]} == dim);
+    const bool same = roi.empty() && (scales.empty() || scales[k] == 1) && sizes[k] == dim.size;
     if (!same)
       changed.push_back(k);
   }

@@ -1,6 +1,7 @@
 #include "compiler/onnx/tensor.h"
 #include "runtime/files.h"
 
+#include <cmath>
 #include <fmt/format.h>
 #include <set>
 
@@ -131,6 +132,12 @@ OnnxInfo info_of(const onnx::ValueInfoProto& proto, const std::string& path)
   return info;
 }
 
+// The number that somebody wrote and an f32 came near: 0.01, not 0.009999999776482582.
+double shortest(float number)
+{
+  return std::isfinite(number) ? std::stod(fmt::format("{}", number)) : static_cast<double>(number);
+}
+
 OnnxValue attribute_of(const onnx::AttributeProto& proto, const std::string& node, const std::string& path)
 {
   using A = onnx::AttributeProto;
@@ -146,11 +153,16 @@ OnnxValue attribute_of(const onnx::AttributeProto& proto, const std::string& nod
            : proto.strings_size() > 0 ? A::STRINGS
                                       : A::UNDEFINED;
   switch (type) {
-  case A::FLOAT: return static_cast<double>(proto.f());
+  case A::FLOAT: return shortest(proto.f());
   case A::INT: return static_cast<int64_t>(proto.i());
   case A::STRING: return proto.s();
   case A::TENSOR: return std::make_shared<const Tensor>(tensor_of(proto.t(), path));
-  case A::FLOATS: return std::vector<double>(proto.floats().begin(), proto.floats().end());
+  case A::FLOATS: {
+    std::vector<double> list;
+    for (const float number : proto.floats())
+      list.push_back(shortest(number));
+    return list;
+  }
   case A::INTS: return std::vector<int64_t>(proto.ints().begin(), proto.ints().end());
   case A::STRINGS: return std::vector<std::string>(proto.strings().begin(), proto.strings().end());
   default:

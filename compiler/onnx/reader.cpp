@@ -1,6 +1,7 @@
 #include "compiler/onnx/reader.h"
 #include "compiler/interface.h"
 #include "compiler/onnx/node.h"
+#include "compiler/yaml_writer.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -346,6 +347,12 @@ private:
     for (const Op& op : network.forward.ops)
       network.layers.push_back({op.name, op.def->name, op.location});
     network.warnings = std::move(warnings);
+    // What a library shows of itself; some networks no .yaml can say.
+    try {
+      const std::string text = yaml_of(network, "", "from " + model.path.substr(model.path.rfind('/') + 1)).text;
+      network.source = std::make_shared<const Source>(Source{model.path, text});
+    } catch (const Error&) {
+    }
     return network;
   }
 

@@ -24,6 +24,8 @@ int check_command(const Arguments&);
 int passes_command(const Arguments&);
 int gradcheck_command(const Arguments&);
 int schema_command(const Arguments&);
+int import_command(const Arguments&);
+int export_command(const Arguments&);
 
 std::span<const Command> commands();
 

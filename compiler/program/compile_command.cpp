@@ -48,12 +48,13 @@ void parse(const Arguments& arguments, Flags& flags)
                  "cnnc lenet5.yaml --print-ir-after=fuse_epilogue   that text compiles again: cnnc net.ir",
                  "cnnc lenet5.yaml --explain                        what was fused and tiled, and why not"});
   CLI::App& app = parser.app;
-  app.add_option("network", flags.network, "a .yaml or .ir file");
+  app.add_option("network", flags.network, "a .yaml, .onnx or .ir file");
   app.add_option("-o,--output", flags.output, "where to; default: the network's name and .so, here")->type_name("FILE");
   app.add_option("--emit", flags.emit, "graph, loops, llvm, asm (to standard output without -o), obj, so")
       ->check(CLI::IsMember({"graph", "loops", "llvm", "asm", "obj", "so"}))
       ->type_name("WHAT");
-  app.add_option("--weights", flags.options.weights, "embed these parameters")->type_name("FILE.safetensors");
+  app.add_option("--weights", flags.options.weights, "embed these parameters: .safetensors, .npz, a folder of .npy")
+      ->type_name("FILE");
   app.add_flag("--train", flags.options.train, "with the training step; the file needs `train:`");
   add_without_option(parser, flags.without);
   add_compile_options(parser, flags.options);
@@ -65,6 +66,16 @@ void parse(const Arguments& arguments, Flags& flags)
   app.add_flag("--time-passes", flags.time, "milliseconds of each pass");
   app.add_flag("--explain", flags.explain, "what each pass did, or not, and why");
   app.add_flag("-v,--verbose", flags.verbose, "say what is done");
+  // People look for it here; a silent one would make them believe that it had an effect.
+  app.add_option_function<std::string>(
+         "--threads",
+         [](const std::string&) {
+           throw Error({},
+                       "threads are an argument of each call of the library, not of compiling: run, bench, train and "
+                       "test take --threads",
+                       {}, 2);
+         })
+      ->group("");
   app.add_flag("--version", flags.version, "print the version and exit");
   parser.parse(arguments);
   if (flags.version)

@@ -298,7 +298,7 @@ int gradcheck_command(const Arguments& arguments)
   int threads = available_threads();
   uint64_t seed = 1;
   CLI::App& app = parser.app;
-  app.add_option("network", path, "a .yaml or .ir file")->required();
+  app.add_option("network", path, "a .yaml, .onnx or .ir file")->required();
   app.add_option("--samples", samples, "how many numbers are checked where there are more than 10,000 (2000)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   app.add_option("--batch", batch, "images (2)")->check(CLI::Range(1, 1 << 16));

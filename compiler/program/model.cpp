@@ -28,7 +28,7 @@ bool knows_all(const Graph& graph)
 
 void add_model_options(Parser& parser, ModelOptions& options)
 {
-  parser.app.add_option("network", options.path, "a .yaml or .ir file, or a compiled .so")->required();
+  parser.app.add_option("network", options.path, "a .yaml, .onnx or .ir file, or a compiled .so")->required();
   parser.app.add_option("--weights", options.weights, "parameters: .safetensors, .npz, or a folder of .npy files")
       ->type_name("FILE");
   parser.app.add_option("--threads", options.threads, "how many to run on (all that there are)")

@@ -21,6 +21,8 @@ constexpr Command table[] = {
     {"info", "a table: shapes, parameters, multiply-adds, memory", info_command},
     {"check", "look for mistakes, and compile nothing", check_command},
     {"gradcheck", "hold gradients against finite differences", gradcheck_command},
+    {"import", "an .onnx file as .yaml and .safetensors", import_command},
+    {"export", "a network as an .onnx file", export_command},
     {"passes", "the compiler's passes, from top to bottom", passes_command},
     {"schema", "JSON Schema of the network file, for editors", schema_command},
 };
