@@ -69,15 +69,15 @@ std::string likelihood_terms(const OpCall& op, const Likelihood& l, Scores score
                               "z[n@] += exp(x[n,c@] - m[n@])\n"
                               "l[n@] = log(z[n@]) + m[n@]\n"
                             : "";
-  text += fmt::format("k[n@] += select({0}, {1}, 0)\n"
+  text += fmt::format("k[n@] += select({0}, {1}, 0) where c < {2}\n"
                       "t[n@] += select({0}, {1}*x[n,c@], 0)\n",
-                      l.hit, l.weight);
+                      l.hit, l.weight, l.classes);
   std::string term = logits ? "k[n@]*l[n@] - t[n@]" : "-t[n@]";
   if (l.smooth) {
-    text += fmt::format("v[n@] += select({}, 1, 0)\n"
-                        "s[n@] += {}*x[n,c@]\n"
-                        "W[] += {} where c < {}\n",
-                        l.hit, l.weight, l.weight, l.classes);
+    text += fmt::format("v[n@] += select({0}, 1, 0) where c < {2}\n"
+                        "s[n@] += {1}*x[n,c@]\n"
+                        "W[] += {1} where c < {2}\n",
+                        l.hit, l.weight, l.classes);
     term = fmt::format("(1 - label_smoothing)*({}) + label_smoothing/{}*v[n@]*({} - s[n@])", term, l.classes,
                        logits ? "W[]*l[n@]" : "0");
   }

@@ -9,7 +9,7 @@ extern const OpDef op_argmax{
     .inputs = {"x[...]"},
     .outputs = {"y:i64"},
     .attributes = arg_reduction_attributes(),
-    .make_formula = reduction("m[{kept}], y[{kept}] max= x[{all}]"),
+    .make_formula = reduction("m[{kept}], y max= x[{all}]"),
     .no_gradient = "a place in a tensor has none",
 };
 

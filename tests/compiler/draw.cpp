@@ -174,6 +174,16 @@ int DrawnGraph::weighted_sum(int value)
   return graph.ops[static_cast<size_t>(number)].outputs[0];
 }
 
+// Of an integer that has no limit.
+static int64_t any_number(Dice& dice, const Value& value)
+{
+  switch (value.type.dtype) {
+  case DType::boolean: return dice.number(0, 1);
+  case DType::u8: return dice.number(0, 9);
+  default: return dice.number(-9, 9);
+  }
+}
+
 NamedTensors drawn_values(const Graph& graph, int64_t batch, uint64_t seed)
 {
   NamedTensors values;
@@ -190,9 +200,11 @@ NamedTensors drawn_values(const Graph& graph, int64_t batch, uint64_t seed)
       if (value.name == "key")
         tensor.data<int64_t>()[i] = static_cast<int64_t>(seed_key(seed));
       else if (!is_float(value.type.dtype))
-        tensor.set(i, static_cast<double>(dice.number(0, std::max<int64_t>(1, value.limit) - 1)));
-      else if (value.name == "square" || value.name == "rate")
+        tensor.set(i, static_cast<double>(value.limit > 0 ? dice.number(0, value.limit - 1) : any_number(dice, value)));
+      else if (value.name == "square" || value.name == "rate" || value.name.starts_with("positive"))
         tensor.set(i, std::abs(tensor.get(i)));
+      else if (value.name.starts_with("wide"))
+        tensor.set(i, 8 * tensor.get(i));
       else
         tensor.set(i, scale * tensor.get(i));
       if (value.name == "step")

@@ -37,8 +37,9 @@ struct DrawnGraph {
   int weighted_sum(int value);
 };
 
-// No two numbers of a tensor are near, none is near zero; integers are below their limit. Weights are scaled by their
-// fan-in, `square` is positive.
+// No two numbers of a tensor are near, none is near zero, all are in (-1, 1); integers are below their limit, or in
+// [-9, 9]. Weights are scaled by their fan-in; `square`, `rate` and names that begin with `positive` are positive, those
+// that begin with `wide` reach up to 8.
 NamedTensors drawn_values(const Graph&, int64_t batch, uint64_t seed);
 
 // What every output must be, in double precision, before any pass but `differentiate`.

@@ -42,6 +42,40 @@ DrawOp pointwise(const std::string& name, int64_t least_rank, int64_t most_rank)
   return [=](Dice& dice, DrawnGraph& g) { return g.op(name, {g.input("x", draw_shape(dice, least_rank, most_rank))}); };
 }
 
+DrawOp pointwise_of(const std::string& name, std::vector<DType> types)
+{
+  return [=](Dice& dice, DrawnGraph& g) {
+    const DType type = types[static_cast<size_t>(dice.number(0, static_cast<int64_t>(types.size()) - 1))];
+    return g.op(name, {g.input("wide", draw_shape(dice, 1, 4), type)});
+  };
+}
+
+DrawOp pointwise_positive(const std::string& name)
+{
+  return [=](Dice& dice, DrawnGraph& g) { return g.op(name, {g.input("positive", draw_shape(dice, 1, 4))}); };
+}
+
+Numbers draw_broadcast(Dice& dice, Numbers dims)
+{
+  if (dice.one_in(2))
+    for (size_t d = 1; d < dims.size(); ++d)
+      if (dice.one_in(2))
+        dims[d] = 1;
+  if (dice.one_in(3))
+    dims.erase(dims.begin(), dims.begin() + dice.number(1, static_cast<int64_t>(dims.size())));
+  return dims;
+}
+
+DrawOp broadcast_of(const std::string& name, std::vector<DType> types)
+{
+  return [=](Dice& dice, DrawnGraph& g) {
+    const DType type = types[static_cast<size_t>(dice.number(0, static_cast<int64_t>(types.size()) - 1))];
+    const Numbers dims = draw_shape(dice, 1, 4);
+    const int a = g.input("a", dims, type), b = g.input("wide", draw_broadcast(dice, dims), type);
+    return dice.one_in(2) ? g.op(name, {a, b}) : g.op(name, {b, a});
+  };
+}
+
 DrawOp broadcast(const std::string& name)
 {
   return [=](Dice& dice, DrawnGraph& g) {

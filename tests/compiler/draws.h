@@ -28,7 +28,15 @@ Numbers draw_shape(Dice&, int64_t least_rank, int64_t most_rank);
 
 // Of one input "x" of some rank.
 DrawOp pointwise(const std::string& name, int64_t least_rank = 1, int64_t most_rank = 4);
+// Of one of these types; floats reach up to 8.
+DrawOp pointwise_of(const std::string& name, std::vector<DType> types);
+// Of positive numbers.
+DrawOp pointwise_positive(const std::string& name);
 // Of two inputs; the second one lacks dimensions in front, or repeats some.
 DrawOp broadcast(const std::string& name);
+// Both inputs of one of these types.
+DrawOp broadcast_of(const std::string& name, std::vector<DType> types);
+// Repeats some dimensions, or lacks some in front.
+Numbers draw_broadcast(Dice&, Numbers dims);
 
 } // namespace cnnc::test

@@ -22,10 +22,10 @@ std::pair<Graph, std::optional<Graph>> graphs_for(const OpDef& def, const DrawOp
   const int y = draw(dice, drawn);
   Graph forward = drawn.graph;
   forward.outputs = forward.ops[0].outputs;
-  if (!def.no_gradient.empty())
+  if (!def.no_gradient.empty() || forward.values[static_cast<size_t>(y)].type.dtype != DType::f32)
     return {forward, {}};
   Training training;
-  training.loss = def.is_loss ? y : drawn.weighted_sum(y);
+  training.loss = def.is_loss && forward.values[static_cast<size_t>(y)].type.shape.empty() ? y : drawn.weighted_sum(y);
   for (const int v : forward.ops[0].inputs)
     if (v >= 0 && is_float(forward.values[static_cast<size_t>(v)].type.dtype) &&
         forward.values[static_cast<size_t>(v)].rate != 0) // running statistics have no gradient
