@@ -4,6 +4,7 @@
 //   FMAs / 2,  loads / 2 (strided and gathered ones cost more),  the FMA's latency where there are few accumulators,
 // times the steps, plus what a tile costs at its ends. Tails are priced as the smaller tiles that they are.
 #include "passes/stage_loops.h"
+#include "passes/trim.h"
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +23,12 @@ struct Access {
   bool is_store;
   bool in_reduction;
   bool checked;
+};
+
+// A reduced index that slides over the box's: x[h*factor + constant + sign*i], beyond the tensor's ends.
+struct Slider {
+  size_t box, reduced;
+  int64_t factor, constant, sign, extent;
 };
 
 struct Dimension {
@@ -64,6 +71,8 @@ public:
         outer_operations += count_operations(*store->value) + 0.5;
       }
     }
+    if (reductions == 1 && is_sum)
+      find_sliders();
     int64_t bytes = 1;
     for (const Access& access : accesses)
       if (is_float(access.buffer->type.dtype) || access.buffer->type.dtype == DType::i64)
@@ -92,6 +101,48 @@ private:
     bool batch = !count && loop.begin.size() == 1 && loop.end.size() == 1 && loop.end[0].uses(batch_index);
     bool offset = loop.begin.size() != 1 || !(loop.begin[0] == Affine(0));
     return {loop.index, nest.indices[loop.index].name, count, offset || (!count && !batch)};
+  }
+
+  void find_sliders()
+  {
+    for (const Node& node : *stage.point) {
+      const Store* store = std::holds_alternative<Loop>(node.is) ? reduction_of(node).store : nullptr;
+      if (!store)
+        continue;
+      for_each_factor(*store->value, [&](const Expr& read) {
+        for (size_t d = 0; d < read.at.size(); d++)
+          find_slider(read.at[d], nest.buffers[read.tensor].type.shape[d]);
+      });
+    }
+  }
+
+  void find_slider(const Affine& at, const Dim& extent)
+  {
+    if (extent.batch || at.terms.size() != 2)
+      return;
+    for (size_t b = 0; b < box.size(); b++)
+      for (size_t r = 0; r < reduced.size(); r++) {
+        const int64_t sign = at.factor(reduced[r].index), factor = at.factor(box[b].index);
+        if (factor == 0 || (sign != 1 && sign != -1) || !box[b].extent || box[b].fixed || !reduced[r].extent)
+          continue;
+        const Slider slider{b, r, factor, at.constant, sign, extent.size};
+        if (steps_inside(slider, 1) < static_cast<double>(*reduced[r].extent))
+          sliders.push_back(slider);
+      }
+  }
+
+  // Of the reduced index's steps, how many a tile of this size takes on the average: see trim.h.
+  double steps_inside(const Slider& s, int64_t size) const
+  {
+    const int64_t count = *box[s.box].extent, taps = *reduced[s.reduced].extent;
+    int64_t steps = 0, tiles = 0;
+    for (int64_t at = 0; at < count; at += size, tiles++) {
+      const int64_t a = at * s.factor + s.constant, b = (std::min(at + size, count) - 1) * s.factor + s.constant;
+      const int64_t low = std::min(a, b), high = std::max(a, b);
+      const int64_t first = s.sign > 0 ? -high : low - s.extent + 1, last = s.sign > 0 ? s.extent - 1 - low : high;
+      steps += std::max<int64_t>(0, std::min(taps - 1, last) - std::max<int64_t>(0, first) + 1);
+    }
+    return static_cast<double>(steps) / static_cast<double>(tiles);
   }
 
   bool is_free(int buffer, const std::vector<bool>& free) const
@@ -204,8 +255,11 @@ private:
   double steps_of(int lanes, int64_t width, int64_t batch) const
   {
     double steps = 1;
-    for (const Dimension& d : reduced) {
+    for (size_t r = 0; r < reduced.size(); r++) {
+      const Dimension& d = reduced[r];
       double extent = d.extent ? static_cast<double>(*d.extent) : static_cast<double>(batch);
+      if (d.index != lanes && !inside.empty())
+        extent *= inside[r];
       steps *= d.index == lanes ? std::ceil(extent / width) : extent;
     }
     return steps;
@@ -289,6 +343,11 @@ private:
   void enumerate(size_t d, Tile& tile, int lanes, int64_t width, bool reduces_lanes)
   {
     if (d == box.size()) {
+      inside.assign(sliders.empty() ? 0 : reduced.size(), 1);
+      for (const Slider& s : sliders)
+        if (box[s.box].index != lanes)
+          inside[s.reduced] = std::min(inside[s.reduced], steps_inside(s, tile.sizes[s.box]) /
+                                                              static_cast<double>(*reduced[s.reduced].extent));
       double cycles = total(tile, lanes, width, reduces_lanes);
       if (result.cycles == 0 || cycles < result.cycles * 0.9999) {
         result.cycles = cycles;
@@ -381,6 +440,15 @@ private:
     return false;
   }
 
+  // A loop that stops at the picture's end cannot be written out.
+  bool is_trimmed(int index, const Tile& tile) const
+  {
+    return std::any_of(sliders.begin(), sliders.end(), [&](const Slider& s) {
+      return reduced[s.reduced].index == index &&
+             steps_inside(s, tile.sizes[s.box]) < static_cast<double>(*reduced[s.reduced].extent);
+    });
+  }
+
   // What is written out innermost: the index that walks contiguously through an operand, else the last one that does
   // not slide.
   void order_reduction(StageSchedule& schedule, const Tile& tile, int lanes, int64_t width) const
@@ -389,21 +457,26 @@ private:
       return;
     int64_t accs = accumulators(tile);
     int chosen = -1;
-    for (const Dimension& d : reduced) {
-      if (d.index == lanes || !d.extent || d.fixed || *d.extent < 2 || slides(d.index, tile))
-        continue;
-      bool contiguous = false, blocked = false;
-      for (const Access& access : accesses)
-        if (access.in_reduction && uses(access, d.index)) {
-          std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
-          contiguous = contiguous || (stride && *stride == 1);
-          for (const Axis& axis : access.buffer->layout.axes)
-            blocked = blocked || (axis.modulo > 0 && access.at[axis.dim].uses(d.index));
-        }
-      if (chosen < 0 || contiguous || blocked)
-        chosen = d.index;
-      if (blocked)
+    for (const bool trimmed : {false, true}) {
+      if (chosen >= 0)
         break;
+      for (const Dimension& d : reduced) {
+        if (d.index == lanes || !d.extent || d.fixed || *d.extent < 2 || slides(d.index, tile) ||
+            is_trimmed(d.index, tile) != trimmed)
+          continue;
+        bool contiguous = false, blocked = false;
+        for (const Access& access : accesses)
+          if (access.in_reduction && uses(access, d.index)) {
+            std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
+            contiguous = contiguous || (stride && *stride == 1);
+            for (const Axis& axis : access.buffer->layout.axes)
+              blocked = blocked || (axis.modulo > 0 && access.at[axis.dim].uses(d.index));
+          }
+        if (chosen < 0 || contiguous || blocked)
+          chosen = d.index;
+        if (blocked)
+          break;
+      }
     }
     int64_t limit = std::max<int64_t>(1, 480 / std::max<int64_t>(accs, 1));
     for (const Dimension& d : reduced) {
@@ -426,6 +499,8 @@ private:
   const Target& target;
   std::vector<Dimension> box, reduced;
   std::vector<Access> accesses;
+  std::vector<Slider> sliders;
+  std::vector<double> inside; // of the tile in question: for each reduced index the share of its steps
   int reductions = 0;
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;

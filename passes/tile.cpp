@@ -13,6 +13,7 @@
 // Needs:  a nest in canonical form with its schedule.
 // Leaves: loops inside a tile have constant bounds; accumulators are `local`.
 #include "passes/stage_loops.h"
+#include "passes/trim.h"
 
 #include <algorithm>
 
@@ -388,6 +389,8 @@ private:
     }
     if (size == 1 && !is_lanes) {
       Loop outer = loop;
+      if (store.update == Update::sum)
+        trim_to_picture(outer, store);
       outer.body = reduce_over(store, loops, k + 1, inside, each_piece, result);
       return one({std::move(outer)});
     }
@@ -417,6 +420,64 @@ private:
       for (Node& node : part(loop.begin[0] + whole * size, rest))
         list.push_back(std::move(node));
     return list;
+  }
+
+  // Steps that meet nothing but a border are left out.
+  void trim_to_picture(Loop& loop, const Store& store) const
+  {
+    if (!trip_count(loop) || loop.step != 1)
+      return;
+    for_each_factor(*store.value, [&](const Expr& read) {
+      const Buffer& buffer = nest.buffers[read.tensor];
+      for (size_t d = 0; d < read.at.size(); d++) {
+        const Dim& extent = buffer.type.shape[d];
+        const int64_t sign = read.at[d].factor(loop.index);
+        if (extent.batch || (sign != 1 && sign != -1) || loop.begin.size() > 1 || loop.end.size() > 1)
+          continue;
+        Slide slide{read.at[d].constant, static_cast<int>(sign), 0, 0, extent.size};
+        bool is_known = true;
+        for (const Affine::Term& term : read.at[d].without(loop.index).terms) {
+          is_known = is_known && is_outer(term.index);
+          auto base = coordinates.find(term.index);
+          slide.place += (base == coordinates.end() ? Affine::of(term.index) : base->second) * term.factor;
+          if (auto size = extents.find(term.index); size != extents.end()) {
+            const int64_t reach = (size->second - 1) * term.factor;
+            slide.least += std::min<int64_t>(0, reach);
+            slide.most += std::max<int64_t>(0, reach);
+          }
+        }
+        if (is_known)
+          trim(loop, slide, [&](int index) { return interval_of(index); });
+      }
+    });
+  }
+
+  const Loop* outer_loop(int index) const
+  {
+    for (const Loop& loop : box)
+      if (loop.index == index)
+        return &loop;
+    for (const Loop* loop : stage.shared)
+      if (loop->index == index)
+        return loop;
+    return nullptr;
+  }
+
+  bool is_outer(int index) const
+  {
+    const Loop* loop = outer_loop(index);
+    return loop && trip_count(*loop) && loop->begin[0].is_constant();
+  }
+
+  Interval interval_of(int index) const
+  {
+    const Loop& loop = *outer_loop(index);
+    int64_t size = 1;
+    for (const Order& o : order)
+      if (box[o.box].index == index)
+        size = o.size;
+    const int64_t last = (*trip_count(loop) - 1) / size * size;
+    return {loop.begin[0].constant, loop.begin[0].constant + last * loop.step};
   }
 
   Affine moved(const Affine& a) const
