@@ -17,8 +17,13 @@ Graph gradients_of_parameters(const Graph& train, const std::string& name)
   graph.name = name;
   graph.training->optimizer = nullptr;
   graph.training->attributes.clear();
+  // What an op renews itself (running statistics) has none.
+  const auto is_renewed = [&](int value) {
+    return std::any_of(graph.updates.begin(), graph.updates.end(), [&](const auto& u) { return u.first == value; });
+  };
   for (const int parameter : values_of(graph, ValueKind::parameter))
-    graph.training->gradients.push_back(graph.values[static_cast<size_t>(parameter)].name);
+    if (!is_renewed(parameter))
+      graph.training->gradients.push_back(graph.values[static_cast<size_t>(parameter)].name);
   return graph;
 }
 

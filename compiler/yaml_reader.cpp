@@ -59,10 +59,7 @@ public:
     if (const YamlEntry* ops = root->find("ops"))
       read_ops(*ops->value);
     if (const YamlEntry* define = root->find("define"))
-      blocks = read_blocks(*define->value, [&](const std::string& name) {
-        return find_op(name) ||
-               std::any_of(user_ops.begin(), user_ops.end(), [&](const UserOp& op) { return op.name == name; });
-      });
+      blocks = read_blocks(*define->value, [&](const std::string& name) { return is_user_op(name); });
     read_without(*root);
     read_layers(*required(*root, "layers", "a network").value);
     if (const YamlEntry* output = root->find("output"))
