@@ -19,7 +19,7 @@ Graph gradients_of_parameters(const Graph& train, const std::string& name)
   graph.training->attributes.clear();
   // What an op renews itself (running statistics) has none.
   const auto is_renewed = [&](int value) {
-    return std::any_of(graph.updates.begin(), graph.updates.end(), [&](const auto& u) { return u.first == value; });
+    return std::any_of(graph.updates.begin(), graph.updates.end(), [&](const auto& u) { return u.target == value; });
   };
   for (const int parameter : values_of(graph, ValueKind::parameter))
     if (!is_renewed(parameter))
