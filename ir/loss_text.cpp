@@ -133,7 +133,8 @@ std::string label_count(const OpCall& op)
   int64_t count = 1;
   for (size_t d = 2; d < op.shape(0).size(); ++d)
     count *= op.shape(0)[d].size;
-  return times("N", count); // the operand's own N, be it the batch or a number
+  // The operand's own N, be it the batch or a number.
+  return count == 1 ? "N" : "(" + times("N", count) + ")";
 }
 
 std::vector<AttributeDef> likelihood_attributes()

@@ -89,6 +89,8 @@ std::string flat(const Shape& shape)
 
 bool is_batch_outermost(const Shape& shape)
 {
+  if (!has_batch(shape))
+    return true;
   for (const Dim& dim : shape)
     if (dim.batch)
       return true;
