@@ -8,6 +8,7 @@
 // follow from each other until none is left open; then the terms, with subscripts and types.
 #include "ir/checked.h"
 #include "ir/formula_terms.h"
+#include "ir/subscripts.h"
 
 #include <fmt/format.h>
 
@@ -820,18 +821,23 @@ private:
   void set_tap_type(const Draft& draft, const Statement& statement)
   {
     int64_t terms = 1;
+    bool batch = false;
     for (size_t i = 0; i < statement.indices.size(); ++i)
       if (!statement.is_output_index(static_cast<int>(i))) {
         const Dim& extent = statement.indices[i].extent;
         terms = std::min(terms, element_limit) * std::max<int64_t>(extent.size, 1);
-        if (extent.batch || terms > INT32_MAX)
-          text.fail(draft.syntax->tap->at, "too many terms to number the one that wins");
+        batch = batch || extent.batch;
       }
+    if (!tap_position(statement) || terms > element_limit)
+      text.fail(draft.syntax->tap->at, "too many terms to number the one that wins");
+    const bool large = batch || terms > INT32_MAX;
     DType& type = formula.tensors[static_cast<size_t>(draft.tap)].type.dtype;
     if (typed_taps.count(draft.tap) == 0)
-      type = terms <= 256 ? DType::u8 : DType::i32;
+      type = large ? DType::i64 : terms <= 256 ? DType::u8 : DType::i32;
     else if (is_float(type) || type == DType::boolean)
       text.fail(draft.syntax->tap->at, fmt::format("a tap is an integer, not {}", to_string(type)));
+    else if (large && type != DType::i64)
+      text.fail(draft.syntax->tap->at, "too many terms to number the one that wins, but as i64");
   }
 
   void check_sizes()

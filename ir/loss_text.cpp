@@ -200,7 +200,8 @@ std::string likelihood_gradient(const OpCall& op, Scores scores)
                                    "z[n@] += exp(x[n,c@] - m[n@])\n"
                                    "dx[n,c@] = (exp(x[n,c@] - m[n@]) / z[n@] - select(c == label[n@], 1, 0))" +
                                        count + " * dloss[]"
-                                 : "dx[n,c@] = select(c == label[n@], -1, 0)" + count + " * dloss[]",
+                                 : "dx[n,c@] = select(c == label[n@], -1, 0)" + count + " * dloss[] where c < " +
+                                       l.classes,
                           op);
   }
   const std::string share = logits ? "exp(x[n,c@] - m[n@]) / z[n@]" : "0",
@@ -219,7 +220,8 @@ std::string likelihood_gradient(const OpCall& op, Scores scores)
     outer = "dloss[] / d[]";
     to_w = fmt::format("({} - select({}, loss[], 0))", to_w, l.hit);
   }
-  return behind_channel(likelihood_terms(op, l, scores) + fmt::format("dx[n,c@] = {} * {}", to_x, outer) +
+  return behind_channel(likelihood_terms(op, l, scores) +
+                            fmt::format("dx[n,c@] = {} * {} where c < {}", to_x, outer, l.classes) +
                             (l.weights ? fmt::format("\ndclass_weights[c] += {} * {}", to_w, outer) : ""),
                         op);
 }

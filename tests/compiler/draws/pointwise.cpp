@@ -51,7 +51,7 @@ int clip(Dice& dice, DrawnGraph& g)
 int hard_sigmoid(Dice& dice, DrawnGraph& g)
 {
   return g.op("hard_sigmoid", {g.input("wide", draw_shape(dice, 1, 4))},
-              {{"alpha", dice.pick({0.2, 0.5})}, {"beta", dice.pick({0.5, 0.3})}});
+              {{"alpha", dice.pick({0.21, 0.5})}, {"beta", dice.pick({0.47, 0.31})}});
 }
 
 int cast(Dice& dice, DrawnGraph& g)
