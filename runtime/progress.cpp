@@ -14,6 +14,7 @@ namespace cnnc {
 namespace {
 
 constexpr double redraw_seconds = 0.1;
+constexpr double line_seconds = 10; // between lines in a pipe: a log wants few
 constexpr int widest_bar = 40, narrowest_bar = 5;
 
 // Characters, not bytes: UTF-8 continuation bytes (10xxxxxx) do not count.
@@ -111,10 +112,15 @@ void ProgressBar::update(double done, std::string_view title, std::string_view d
   }
   if (!screen_.is_terminal) {
     int tenth = static_cast<int>(std::clamp(std::isfinite(done) ? done : 0.0, 0.0, 1.0) * 10 + 1e-9);
+    const double now = screen_.seconds();
+    if (last_line_ < 0)
+      last_line_ = now;
     // The start says nothing yet.
-    if (tenth > std::max(last_tenth_, 0))
-      screen_.write(fmt::format("{} {:3d} %  {}\n", title, tenth * 10, details));
-    last_tenth_ = std::max(last_tenth_, tenth);
+    if (tenth <= std::max(last_tenth_, 0) || now - last_line_ < line_seconds)
+      return;
+    screen_.write(fmt::format("{} {:3d} %  {}\n", title, tenth * 10, details));
+    last_tenth_ = tenth;
+    last_line_ = now;
     return;
   }
   // One column stays free: a full line makes some terminals go to the next.
@@ -142,6 +148,8 @@ void ProgressBar::print(std::string_view line)
   drawn_ = false;
   text += line;
   text += '\n';
+  if (!screen_.is_terminal)
+    last_line_ = screen_.seconds();
   screen_.write(text);
 }
 

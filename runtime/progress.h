@@ -2,7 +2,8 @@
 //
 //   epoch 2/5 |████████▌           |  43 %  loss 0.412  21 800 images/s  0:41 left
 //
-// Where stderr is no terminal: a plain line every tenth of the job instead, and no control characters.
+// Where stderr is no terminal: plain lines instead, at most one every ten seconds and one a tenth of the job, and no
+// control characters.
 #pragma once
 
 #include <functional>
@@ -49,6 +50,7 @@ private:
   bool drawn_ = false; // a bar stands on the terminal's current line
   double last_drawn_ = -1;
   int last_tenth_ = -1;
+  double last_line_ = -1; // where it is no terminal
   std::string pending_; // the newest line, where it was too early to draw it
 };
 

@@ -176,7 +176,7 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
 {
   const Folder folder;
   folder.add_example("lenet5.yaml");
-  folder.add("bad.yaml", "input: {image: [1, 8, 8]}\nlayers:\n  - relu6\n");
+  folder.add("bad.yaml", "input: {image: [1, 8, 8]}\nlayers:\n  - reluu\n");
   folder.add("fake.so", "no library");
   folder.add("fake.ir", "net @x(");
   folder.add("short.safetensors", "abc");
@@ -195,6 +195,7 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
       {{"lenet5.yaml", "-O4"}, 2, "not in range"},
       {{"lenet5.yaml", "-Ox"}, 2, "-O"},
       {{"lenet5.yaml", "--emit=exe"}, 2, "--emit"},
+      {{"lenet5.yaml", "--threads", "2"}, 2, "threads are an argument of each call"},
       {{"lenet5.yaml", "other"}, 2, "one argument too many: 'other'"},
       {{"lenet5.yaml", "-o"}, 2, "-o"},
       {{"lenet5.yaml", "-march=pentium9"}, 2, "pentium9"},
@@ -211,8 +212,8 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
       {{"lenet5.yaml", "--weights", "missing.safetensors"}, 3, "missing.safetensors"},
       {{"lenet5.yaml", "--weights", "short.safetensors"}, 1, "short.safetensors"},
       {{"lenet5.yaml", "--weights", "lying.safetensors"}, 1, "lying.safetensors"},
-      {{"bad.yaml"}, 1, "bad.yaml:3:5: error: unknown op 'relu6'"},
-      {{"check", "bad.yaml"}, 1, "    3 |   - relu6\n      |     ^"},
+      {{"bad.yaml"}, 1, "bad.yaml:3:5: error: unknown op 'reluu'"},
+      {{"check", "bad.yaml"}, 1, "    3 |   - reluu\n      |     ^"},
       {{"fake.ir"}, 1, "fake.ir:1:"},
       {{"check"}, 2, "network is required"},
       {{"run", "lenet5.yaml"}, 2, "--input FILE or --image FILE"},
@@ -516,7 +517,8 @@ TEST_CASE("train, test, run: the same bits from the same seed, whatever the thre
   CHECK(train.code == 0);
   CHECK_MESSAGE(contains(train.out, "test accuracy 100.00 %; weights in a.safetensors"), train.out);
   CHECK(contains(train.err, "epoch 2"));
-  for (const char c : {'\x1b', '\r', '\b'}) // not a terminal
+  CHECK(std::count(train.err.begin(), train.err.end(), '\n') == 2); // in a pipe a line an epoch
+  for (const char c : {'\x1b', '\r', '\b'})                         // not a terminal
     CHECK(!contains(train.out + train.err, std::string(1, c)));
   CHECK(folder.run({"train", "small.yaml", "--threads", "1", "-o", "b.safetensors"}).code == 0);
   CHECK(folder.read("a.safetensors") == folder.read("b.safetensors"));
@@ -541,6 +543,29 @@ TEST_CASE("train, test, run: the same bits from the same seed, whatever the thre
   const Result told = folder.run({"run", "small.so", "--input", "data/t10k-images-idx3-ubyte", "--top", "1"});
   CHECK(told.code == 0);
   CHECK(std::count(told.out.begin(), told.out.end(), '\n') == 60);
+}
+
+TEST_CASE("training does not cost an earlier one by a name that cnnc chose")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  add_data(folder, "data", 32, 8);
+  const std::vector<std::string> train{"train", "small.yaml", "--epochs", "1"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), train.begin(), train.end());
+    return folder.run(more);
+  };
+  CHECK(contains(with({}).out, "1 epoch, batches of 16"));
+  const std::string first = folder.read("small.safetensors");
+  const Result again = with({"--seed", "2"});
+  CHECK(again.code == 2);
+  CHECK(contains(again.err, "small.safetensors is there already"));
+  CHECK(folder.read("small.safetensors") == first);
+  CHECK(with({"--seed", "2", "--force"}).code == 0);
+  const std::string second = folder.read("small.safetensors");
+  CHECK(second != first);
+  CHECK(with({"-o", "small.safetensors"}).code == 0);
+  CHECK(folder.read("small.safetensors") == first);
 }
 
 TEST_CASE("an interrupted training goes on where it stopped")
