@@ -169,8 +169,8 @@ AttributeValue attribute_of(const YamlNode& node, const AttributeDef& def)
     for (const YamlPtr& item : node.items)
       values.push_back(integer_of(*item, def.name, minimum, maximum));
     const size_t parts = def.parts.size();
-    const bool pair = def.kind == AttributeKind::padding && values.size() == 2;
-    if (parts > 0 && values.size() != parts && !pair)
+    const bool each_direction = def.kind == AttributeKind::padding && 2 * values.size() == parts;
+    if (parts > 0 && values.size() != parts && !each_direction)
       throw Error(node.location, fmt::format("{} wants one number or {}, found {}", def.name, parts, values.size()));
     return values;
   }

@@ -307,6 +307,9 @@ std::vector<LayerParameter> parameters_of(const OpDef& def, const std::vector<st
     };
     for (const std::string& dim : parameter.dims)
       add_dim(integer(dim), dim);
+    if (parameter.make_dims)
+      for (const int64_t extent : parameter.make_dims({data, attributes, symbols}))
+        add_dim(extent, parameter.name);
     if (!parameter.shape_from.empty())
       for (const int64_t extent : std::get<std::vector<int64_t>>(attributes.find(parameter.shape_from)->second))
         add_dim(extent, parameter.shape_from);

@@ -20,8 +20,8 @@ enum class AttributeKind : uint8_t {
   boolean,
   text,
   integers, // as many as `parts`; one number stands for all of them
-  padding,  // integers [top, left, bottom, right]; one number for all; [h, w]; "same" or "valid" in YAML: resolved
-            // from kernel, stride and dilation of the same row, the odd one goes to the end
+  padding,  // integers [top, left, bottom, right], as many before as behind; one number for all; [h, w]; "same" or
+            // "valid" in YAML: resolved from kernel and dilation of the same row, the odd one goes to the end
   texts,
   reals, // any number of them
 };
@@ -51,6 +51,8 @@ struct ParameterDef {
   bool is_learnt = true;
   // An attribute of integers that is the whole shape, in place of dims (a `parameter` layer's).
   std::string shape_from = {};
+  // Likewise, where the rank of an input says it (layer_norm's weight); throws an Error. Sees only the other operands.
+  std::function<std::vector<int64_t>(const struct OpCall&)> make_dims = {};
 };
 
 // A condition over symbols, and what to say where it does not hold. {expression} in the text is replaced by its value.

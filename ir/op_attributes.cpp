@@ -61,7 +61,8 @@ std::string_view wanted(AttributeKind kind)
   case AttributeKind::boolean: return "true or false";
   case AttributeKind::text: return "a text";
   case AttributeKind::integers: return "an integer or a list of them";
-  case AttributeKind::padding: return "an integer, [vertical, horizontal], [top, left, bottom, right], same or valid";
+  case AttributeKind::padding:
+    return "an integer, a list with one for each direction or one for each side, same or valid";
   case AttributeKind::texts: return "a list of texts";
   case AttributeKind::reals: return "a list of numbers";
   }
@@ -167,9 +168,10 @@ struct Checker {
       if (const auto* word = std::get_if<std::string>(&value))
         return named_padding(*word, others);
       std::vector<int64_t> result = list(value);
-      if (result.size() == 2)
-        return std::vector<int64_t>{result[0], result[1], result[0], result[1]};
-      if (result.size() != 4)
+      const size_t sides = attribute.parts.size();
+      if (result.size() * 2 == sides)
+        result.insert(result.end(), result.begin(), result.begin() + static_cast<std::ptrdiff_t>(sides / 2));
+      if (result.size() != sides)
         fail_kind(value);
       return result;
     }
@@ -180,24 +182,26 @@ struct Checker {
   // With dilation * (kernel - 1) zeros the size is the input's divided by the stride, rounded up.
   AttributeValue named_padding(const std::string& word, const Attributes& others) const
   {
+    const size_t rank = attribute.parts.size() / 2;
+    std::vector<int64_t> result(2 * rank, 0);
     if (word == "valid")
-      return std::vector<int64_t>(4, 0);
+      return result;
     if (word != "same")
       fail_kind(word);
-    auto pair = [&](std::string_view name) -> const std::vector<int64_t>* {
+    auto numbers = [&](std::string_view name) -> const std::vector<int64_t>* {
       auto found = others.find(name);
-      if (found == others.end())
-        return nullptr;
-      const auto* numbers = std::get_if<std::vector<int64_t>>(&found->second);
-      return numbers && numbers->size() == 2 ? numbers : nullptr;
+      const auto* list = found == others.end() ? nullptr : std::get_if<std::vector<int64_t>>(&found->second);
+      return list && list->size() == rank ? list : nullptr;
     };
-    const std::vector<int64_t>*kernel = pair("kernel"), *dilation = pair("dilation");
+    const std::vector<int64_t>*kernel = numbers("kernel"), *dilation = numbers("dilation");
     if (!kernel)
       fail("\"same\" follows from a kernel, which is not known here");
-    int64_t total[2];
-    for (size_t k = 0; k < 2; ++k)
-      total[k] = (dilation ? (*dilation)[k] : 1) * ((*kernel)[k] - 1); // both at most 1e9
-    return std::vector<int64_t>{total[0] / 2, total[1] / 2, total[0] - total[0] / 2, total[1] - total[1] / 2};
+    for (size_t k = 0; k < rank; ++k) {
+      const int64_t total = (dilation ? (*dilation)[k] : 1) * ((*kernel)[k] - 1); // both at most 1e9
+      result[k] = total / 2;
+      result[rank + k] = total - total / 2;
+    }
+    return result;
   }
 };
 

@@ -50,7 +50,9 @@ Json schema_of(const AttributeDef& def)
   case AttributeKind::boolean: json = {{"type", "boolean"}}; break;
   case AttributeKind::text: json = def.choices.empty() ? Json{{"type", "string"}} : Json{{"enum", def.choices}}; break;
   case AttributeKind::texts: json = {{"type", "array"}, {"items", {{"type", "string"}}}}; break;
-  case AttributeKind::padding: json = one_or_list(def, number("integer", def), 2, 4); break;
+  case AttributeKind::padding:
+    json = one_or_list(def, number("integer", def), def.parts.size() / 2, def.parts.size());
+    break;
   case AttributeKind::reals: json = {{"type", "array"}, {"items", number("number", def)}}; break;
   case AttributeKind::integers:
     json = one_or_list(def, number("integer", def), def.parts.size(), def.parts.size());

@@ -1,0 +1,67 @@
+// y[n,c,...] = x[n,c,...] / (bias + alpha/size * sum of x^2 over `size` channels around c)^beta
+//
+// Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", NIPS 2012, whose
+// alpha is not divided by size. Of an even size one channel more lies behind c than before.
+#include "ir/op.h"
+
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+// Texts with @ for the subscripts behind the channel.
+std::string spread(std::string_view text, const OpCall& op)
+{
+  std::string rest, result;
+  for (size_t d = 2; d < op.shape(0).size(); ++d)
+    rest += fmt::format(",i{}", d);
+  for (char c : text)
+    result += c == '@' ? rest : std::string(1, c);
+  return result;
+}
+
+// t^-beta: the usual exponents without a logarithm.
+std::string power(double beta)
+{
+  if (beta == 0.5)
+    return "rsqrt(t[n,c@])";
+  if (beta == 0.75)
+    return "(rsqrt(t[n,c@]) * sqrt(rsqrt(t[n,c@])))";
+  return beta == 1 ? "(1 / t[n,c@])" : "pow(t[n,c@], -beta)";
+}
+
+std::string squares()
+{
+  return "s[n,c@] += x[n, c + i - (size - 1)/2 @] * x[n, c + i - (size - 1)/2 @] where i < size\n"
+         "t[n,c@] = bias + s[n,c@] * (alpha/size)\n";
+}
+
+} // namespace
+
+extern const OpDef op_lrn{
+    .name = "lrn",
+    .doc = "local response normalization: channels that are near hold each other down",
+    .inputs = {"x[N,C,...]"},
+    .outputs = {"y"},
+    .attributes = {{.name = "size", .minimum = 1, .maximum = 1 << 20, .doc = "how many channels"},
+                   {.name = "alpha",
+                    .kind = AttributeKind::real,
+                    .default_value = 1e-4,
+                    .doc = "the weight of the squares' mean"},
+                   {.name = "beta", .kind = AttributeKind::real, .default_value = 0.75, .doc = "the exponent"},
+                   {.name = "bias", .kind = AttributeKind::real, .default_value = 1.0, .doc = "added to the mean"}},
+    .make_formula =
+        [](const OpCall& op) { return spread(squares() + "y[n,c@] = x[n,c@] * " + power(op.real("beta")), op); },
+    .make_gradient =
+        [](const OpCall& op) {
+          return spread(squares() +
+                            "u[n,c@] = dy[n,c@] * y[n,c@] / t[n,c@]\n"
+                            "v[n,c@] += u[n, c - i + (size - 1)/2 @] where i < size\n"
+                            "dx[n,c@] = dy[n,c@] * " +
+                            power(op.real("beta")) + " - x[n,c@] * v[n,c@] * (2*alpha*beta/size)",
+                        op);
+        },
+};
+
+} // namespace cnnc
