@@ -120,53 +120,15 @@ private:
           refuse(s, fmt::format("{} is read before it is complete", name));
         if (j == i || before.target != s.target || !active[s.target] || s.update == Update::sum)
           continue;
-        if (s.update != Update::assign)
+        if (s.update != Update::assign && (before.update != s.update || !never_meet(before, s)))
           refuse(s, fmt::format("{} has other terms, which may win", name));
-        if (before.value->fn != Fn::constant && !apart(before, s))
+        if (s.update == Update::assign && before.value->fn != Fn::constant && !never_meet(before, s))
           refuse(s, fmt::format("{} has other terms, which it replaces", name));
       }
       for (size_t index = 0; active[s.target] && s.update == Update::assign && index < s.indices.size(); index++)
         if (!s.is_output_index(static_cast<int>(index)) && s.indices[index].extent != Dim{1, false})
           refuse(s, fmt::format("it assigns again for each {}", s.indices[index].name));
     }
-  }
-
-  // The left sides never meet: the parts of a concatenation, or every other element.
-  //   y[i], y[4 + j]   i < 4          y[2*i], y[2*j + 1]          y[8*i + a], y[8*j + 4 + b]   a < 4, b < 4
-  static bool apart(const Statement& a, const Statement& b)
-  {
-    // Bounds of what is left of a subscript modulo `m`; all of it where that is 0.
-    auto bounds = [](const Statement& s, size_t d, int64_t m) -> std::optional<Interval> {
-      Affine rest = s.at[d].constant;
-      for (const Affine::Term& term : s.at[d].terms) {
-        if (m != 0 && term.factor % m == 0)
-          continue;
-        if (term.index < 0 || s.indices[term.index].extent.batch)
-          return std::nullopt;
-        rest += Affine::of(term.index, term.factor);
-      }
-      return range(rest, [&](int index) { return Interval{0, s.indices[index].extent.size - 1}; });
-    };
-    for (size_t d = 0; d < a.at.size(); d++) {
-      std::vector<int64_t> moduli = {0};
-      for (const Affine* at : {&a.at[d], &b.at[d]})
-        for (const Affine::Term& term : at->terms)
-          moduli.push_back(std::abs(term.factor));
-      for (const int64_t m : moduli) {
-        const std::optional<Interval> x = bounds(a, d, m), y = bounds(b, d, m);
-        if (!x || !y)
-          continue;
-        if (m == 0) {
-          if (x->hi < y->lo || y->hi < x->lo)
-            return true;
-          continue;
-        }
-        const int64_t ahead = y->lo - x->lo - floor_div(y->lo - x->lo, m) * m;
-        if (ahead > x->hi - x->lo && ahead + (y->hi - y->lo) < m)
-          return true;
-      }
-    }
-    return false;
   }
 
   void reverse(size_t number)

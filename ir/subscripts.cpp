@@ -104,6 +104,42 @@ bool is_complete(const Statement& s, const Shape& target)
   return true;
 }
 
+bool never_meet(const Statement& a, const Statement& b)
+{
+  // Bounds of what is left of a subscript modulo `m`; of all of it where that is 0.
+  auto bounds = [](const Statement& s, size_t d, int64_t m) -> std::optional<Interval> {
+    Affine rest = s.at[d].constant;
+    for (const Affine::Term& term : s.at[d].terms) {
+      if (m != 0 && term.factor % m == 0)
+        continue;
+      if (term.index < 0 || s.indices[term.index].extent.batch)
+        return std::nullopt;
+      rest += Affine::of(term.index, term.factor);
+    }
+    return range(rest, [&](int index) { return Interval{0, s.indices[index].extent.size - 1}; });
+  };
+  for (size_t d = 0; d < a.at.size(); d++) {
+    std::vector<int64_t> moduli = {0};
+    for (const Affine* at : {&a.at[d], &b.at[d]})
+      for (const Affine::Term& term : at->terms)
+        moduli.push_back(std::abs(term.factor));
+    for (const int64_t m : moduli) {
+      const std::optional<Interval> x = bounds(a, d, m), y = bounds(b, d, m);
+      if (!x || !y)
+        continue;
+      if (m == 0) {
+        if (x->hi < y->lo || y->hi < x->lo)
+          return true;
+        continue;
+      }
+      const int64_t ahead = y->lo - x->lo - floor_div(y->lo - x->lo, m) * m;
+      if (ahead > x->hi - x->lo && ahead + (y->hi - y->lo) < m)
+        return true;
+    }
+  }
+  return false;
+}
+
 std::optional<Affine> tap_position(const Statement& s)
 {
   Affine position;

@@ -21,6 +21,10 @@ bool is_one_to_one(const Statement&);
 // One to one, inside, and every element is met; no index is reduced.
 bool is_complete(const Statement&, const Shape& target);
 
+// No point of one left side is a point of the other: parts of a concatenation, or every other element.
+//   y[i], y[4 + j]   i < 4          y[2*i], y[2*j + 1]          y[8*i + a], y[8*j + 4 + b]   a < 4, b < 4
+bool never_meet(const Statement&, const Statement&);
+
 // The number of the winning term, for a max or min: reduced indices as digits, the last fastest. Nothing where the
 // batch is one of them, but not the first.
 std::optional<Affine> tap_position(const Statement&);

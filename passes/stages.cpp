@@ -8,33 +8,6 @@ namespace cnnc {
 
 namespace {
 
-Interval range_in(const Affine& a, const std::vector<Index>& indices)
-{
-  return range(a, [&](int i) {
-    if (i == batch_index)
-      return Interval{1, element_limit};
-    const Dim& extent = indices[i].extent;
-    return Interval{0, extent.batch ? element_limit : std::max<int64_t>(extent.size, 1) - 1};
-  });
-}
-
-// Two statements never write the same element: some subscript has another residue, or another range.
-bool disjoint(const Statement& a, const Statement& b)
-{
-  for (size_t d = 0; d < a.at.size(); d++) {
-    const Affine &x = a.at[d], &y = b.at[d];
-    Interval rx = range_in(x, a.indices), ry = range_in(y, b.indices);
-    if (rx.hi < ry.lo || ry.hi < rx.lo)
-      return true;
-    if (x.terms.size() == 1 && y.terms.size() == 1 && x.terms[0].factor == y.terms[0].factor) {
-      int64_t factor = std::abs(x.terms[0].factor);
-      if (factor > 1 && (x.constant - y.constant) % factor != 0)
-        return true;
-    }
-  }
-  return false;
-}
-
 class Builder {
 public:
   Builder(const Graph& graph, const Kernel& kernel) : graph(graph), kernel(kernel), users(users_of(graph)) {}
@@ -148,7 +121,7 @@ private:
           break;
         if (same_box(statements[k], s))
           again = true;
-        else if (!disjoint(statements[k], s))
+        else if (!never_meet(statements[k], s))
           return false;
       }
       if (!again)
@@ -371,13 +344,13 @@ private:
     bool others_overlap = false;
     for (size_t k = 0; k < statements.size(); k++)
       if (k != number && statements[k].target == s.target && statements[k].update != Update::assign &&
-          !same_box(statements[k], s) && !disjoint(statements[k], s))
+          !same_box(statements[k], s) && !never_meet(statements[k], s))
         others_overlap = true;
     bool continues = std::find(in_memory.begin(), in_memory.end(), s.target) != in_memory.end();
     stage.scatters = continues || others_overlap || !is_one_to_one(s);
     if (stage.scatters) {
       if (!continues) {
-        fill(s.target, s.update, where);
+        fill_first(s.target, s.update, where);
         in_memory.push_back(s.target);
       }
     } else if (first != first_values.end()) {
@@ -415,7 +388,7 @@ private:
   void fill_uncovered(const Statement& s, const std::vector<Statement>& statements, size_t number,
                       const Location& where)
   {
-    if (first_values.count(s.target))
+    if (first_values.count(s.target) || std::find(in_memory.begin(), in_memory.end(), s.target) != in_memory.end())
       return;
     int64_t covered = 0, all = 1;
     for (size_t k = 0; k < statements.size(); k++) {
@@ -437,12 +410,7 @@ private:
     size_t at = result.stages.size() - 1;
     while (at > 0 && result.stages[at - 1].target == s.target)
       at--;
-    Stage filler = fill_stage(s.target, s.update, where);
-    filler.makes.clear();
-    result.stages.insert(result.stages.begin() + at, std::move(filler));
-    for (StageTensor& tensor : result.tensors)
-      if (tensor.stage >= static_cast<int>(at))
-        tensor.stage++;
+    insert_fill(at, fill_stage(s.target, s.update, where));
   }
 
   Stage fill_stage(int tensor, Update update, const Location& where)
@@ -460,7 +428,30 @@ private:
     return stage;
   }
 
-  void fill(int tensor, Update update, const Location& where) { push(fill_stage(tensor, update, where)); }
+  // Before whatever wrote a part of it already.
+  void fill_first(int tensor, Update update, const Location& where)
+  {
+    size_t at = first_of_op;
+    const auto writes_it = [&](const Stage& stage) {
+      return stage.target == tensor || std::any_of(stage.writes.begin(), stage.writes.end(),
+                                                   [&](const Stage::Write& write) { return write.tensor == tensor; });
+    };
+    while (at < result.stages.size() && !writes_it(result.stages[at]))
+      at++;
+    if (at == result.stages.size())
+      push(fill_stage(tensor, update, where));
+    else
+      insert_fill(at, fill_stage(tensor, update, where));
+  }
+
+  void insert_fill(size_t at, Stage filler)
+  {
+    filler.makes.clear();
+    result.stages.insert(result.stages.begin() + static_cast<std::ptrdiff_t>(at), std::move(filler));
+    for (StageTensor& tensor : result.tensors)
+      if (tensor.stage >= static_cast<int>(at))
+        tensor.stage++;
+  }
 
   void push(Stage stage)
   {

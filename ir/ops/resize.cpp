@@ -5,7 +5,8 @@
 //
 // base(h) is written as progressions of h (ir/shape_text.h), so that every subscript is affine: twice as many are
 // y[2*q + r] += weight[r,t] * x[q + r + t - 1]. Where at(h) repeats along with them the weights do as well. Elements
-// before the first one are the first one, those behind the last one the last one. `nearest` is a gather.
+// before the first one are the first one, those behind the last one the last one: places that see such have statements
+// of their own, so that no other read is ever outside. `nearest` is a gather.
 //
 // Coordinates, kernels and rounding: the Resize operator of ONNX (opset 19). Cubic: Keys, 1981. Antialiasing stretches
 // the kernel over what one output element covers.
@@ -213,45 +214,79 @@ private:
     text += gather_text(to, source, shape, a.axis, from);
   }
 
+  // K of a distance in elements.
+  std::string kernel_of(const std::string& distance) const
+  {
+    if (op.text("mode") != "cubic")
+      return fmt::format("max(0, 1 - {})", distance);
+    return fmt::format("select({0} <= 1, ((cubic_a + 2)*{0} - (cubic_a + 3))*{0}*{0} + 1, "
+                       "select({0} < 2, ((cubic_a*{0} - 5*cubic_a)*{0} + 8*cubic_a)*{0} - 4*cubic_a, 0))",
+                       distance);
+  }
+
+  // Statements in the order in which they run: a tensor is complete before the next one reads it.
+  struct Parts {
+    std::string distances, kernels, sums, weights, outside, results;
+  };
+
   void weighted(const Axis& a, const std::string& to)
   {
     if (!is_float(op.inputs[0].type->dtype))
       throw Error({}, fmt::format("mode {} is for real numbers, the input is {}", op.text("mode"), dtype));
-    const bool is_cubic = op.text("mode") == "cubic", excludes = op.integer("exclude_outside") != 0;
     const double shrink = op.integer("antialias") != 0 ? std::min(a.scale, 1.0) : 1;
-    const double reach = (is_cubic ? 2 : 1) / shrink;
+    const double reach = (op.text("mode") == "cubic" ? 2 : 1) / shrink;
     if (!(reach <= static_cast<double>(extent_limit)))
       throw Error({}, fmt::format("a scale of {} is too small", a.scale));
     const int64_t before = static_cast<int64_t>(std::floor(-reach)) + 1, taps = 2 - 2 * before;
-    std::vector<int64_t> base;
-    for (int64_t h = 0; h < a.out; ++h)
-      base.push_back(is_outside(a, h) ? no_entry : static_cast<int64_t>(std::floor(a.at(h) + tolerance)) + before);
-    std::vector<Progression> runs = progressions(base);
-
-    // Names of this axis' own.
-    const std::string distance = fmt::format("distance{}", a.axis), kernel = fmt::format("kernel{}", a.axis),
-                      sum = fmt::format("sum{}", a.axis), weight = fmt::format("weight{}", a.axis),
-                      low = fmt::format("low{}", a.axis), high = fmt::format("high{}", a.axis);
-    const bool normalizes = excludes || shrink != 1;
-    text += fmt::format("{}: f64[{},{}]\n{}: {}[{},{}]\n", distance, a.out, taps, kernel, dtype, a.out, taps);
-    if (normalizes)
-      text += fmt::format("{}: {}[{}]\n{}: {}[{},{}]\n", sum, dtype, a.out, weight, dtype, a.out, taps);
-    int64_t lows = 0, highs = 0; // so many elements read before the first one, and behind the last one
+    // Where all taps are inside of the input, and the stretches where they are not.
+    std::vector<int64_t> base(static_cast<size_t>(a.out), no_entry);
+    std::vector<Edge> edges;
     for (int64_t h = 0; h < a.out; ++h) {
-      if (base[static_cast<size_t>(h)] == no_entry || excludes)
+      if (is_outside(a, h))
         continue;
-      if (base[static_cast<size_t>(h)] < 0)
-        lows = h + 1;
-      if (highs == 0 && base[static_cast<size_t>(h)] + taps > a.in)
-        highs = a.out - h;
+      const int64_t first = static_cast<int64_t>(std::floor(a.at(h) + tolerance)) + before;
+      if (first >= 0 && first + taps <= a.in) {
+        base[static_cast<size_t>(h)] = first;
+        continue;
+      }
+      if (edges.empty() || edges.back().begin + edges.back().count != h)
+        edges.push_back({h, 0, first, first + taps});
+      Edge& edge = edges.back();
+      edge.count++;
+      edge.first = std::min(edge.first, first);
+      edge.last = std::max(edge.last, first + taps);
     }
-    if (lows > 0)
-      text += fmt::format("{}: {}[{}]\n", low, dtype, a.out);
-    if (highs > 0)
-      text += fmt::format("{}: {}[{}]\n", high, dtype, a.out);
+    Parts parts;
+    if (const std::vector<Progression> runs = progressions(base); !runs.empty())
+      inner(a, to, runs, taps, shrink, parts);
+    for (size_t k = 0; k < edges.size(); ++k)
+      outer(a, to, edges[k], fmt::format("{}_{}", a.axis, k), shrink, parts);
+    if (op.text("coordinates") == "tf_crop_and_resize")
+      extrapolate(a, to, "+=");
+    text += parts.distances + parts.kernels + parts.sums + parts.weights + parts.outside + parts.results;
+  }
 
-    // Every tensor is complete before the next one reads it.
-    std::string distances, kernels, totals, weights, edges, sums;
+  void declare(const std::string& name, std::string_view type, const std::string& dims)
+  {
+    text += fmt::format("{}: {}[{}]\n", name, type, dims);
+  }
+
+  std::string distance(const Axis& a, const std::string& element, const std::string& place, double shrink) const
+  {
+    return fmt::format("abs(cast(f64, {}) - cast(f64, {})*{} - {}) * {}", element, place, number(a.slope),
+                       number(a.offset), number(shrink));
+  }
+
+  void inner(const Axis& a, const std::string& to, const std::vector<Progression>& runs, int64_t taps, double shrink,
+             Parts& parts)
+  {
+    const std::string name = std::to_string(a.axis), table = fmt::format("{},{}", a.out, taps);
+    declare("distance" + name, "f64", table);
+    declare("kernel" + name, dtype, table);
+    if (shrink != 1) {
+      declare("sum" + name, dtype, std::to_string(a.out));
+      declare("weight" + name, dtype, table);
+    }
     for (const Progression& run : runs) {
       // The digits along which the weights repeat are left out of them.
       Progression own = run;
@@ -260,52 +295,69 @@ private:
                 static_cast<double>(digit.count) <
             tolerance)
           digit = {1, 0, 0};
-      const std::string h = target(own), j = value(own);
-      std::vector<std::string> range = ranges_of(own), all = ranges_of(run);
-      range.push_back(fmt::format("t < {}", taps));
-      all.push_back(range.back());
-      const std::string own_range = where(fmt::format("{}", fmt::join(range, ", "))),
-                        all_range = where(fmt::format("{}", fmt::join(all, ", ")));
-      distances += fmt::format("{}[{},t] = abs(cast(f64, {} + t) - cast(f64, {})*{} - {}) * {}{}\n", distance, h, j, h,
-                               number(a.slope), number(a.offset), number(shrink), own_range);
-      const std::string d = fmt::format("{}[{},t]", distance, h), of_kernel = fmt::format("{}[{},t]", kernel, h);
-      kernels += fmt::format("{} = {}{}\n", of_kernel,
-                             is_cubic ? fmt::format("select({0} <= 1, ((cubic_a + 2)*{0} - (cubic_a + 3))*{0}*{0} + 1, "
-                                                    "select({0} < 2, ((cubic_a*{0} - 5*cubic_a)*{0} + 8*cubic_a)*{0} "
-                                                    "- 4*cubic_a, 0))",
-                                                    d)
-                                      : fmt::format("max(0, 1 - {})", d),
-                             own_range);
-      const std::string place = target(run), position = value(run) + " + t";
-      // Where elements outside do not count, no two sums are the same.
-      const std::string& sum_place = excludes ? place : h;
-      const std::string& sum_range = excludes ? all_range : own_range;
-      if (normalizes) {
-        totals += fmt::format(
-            "{}[{}] += {}{}\n", sum, sum_place,
-            excludes ? fmt::format("select(inside({}, {}), {}, 0)", position, a.in, of_kernel) : of_kernel, sum_range);
-        weights += fmt::format("{}[{},t] = {} / {}[{}]{}\n", weight, sum_place, of_kernel, sum, sum_place, sum_range);
+      const std::string h = target(own);
+      std::vector<std::string> own_ranges = ranges_of(own), all_ranges = ranges_of(run);
+      own_ranges.push_back(fmt::format("t < {}", taps));
+      all_ranges.push_back(own_ranges.back());
+      const std::string range = where(fmt::format("{}", fmt::join(own_ranges, ", ")));
+      parts.distances +=
+          fmt::format("distance{}[{},t] = {}{}\n", name, h, distance(a, value(own) + " + t", h, shrink), range);
+      parts.kernels += fmt::format("kernel{0}[{1},t] = {2}{3}\n", name, h,
+                                   kernel_of(fmt::format("distance{}[{},t]", name, h)), range);
+      if (shrink != 1) {
+        parts.sums += fmt::format("sum{0}[{1}] += kernel{0}[{1},t]{2}\n", name, h, range);
+        parts.weights += fmt::format("weight{0}[{1},t] = kernel{0}[{1},t] / sum{0}[{1}]{2}\n", name, h, range);
       }
-      const std::string factor = normalizes ? fmt::format("{}[{},t]", weight, sum_place) : of_kernel;
-      if (lows > 0)
-        edges += fmt::format("{}[{}] += select({} < 0, {}, 0){}\n", low, place, position, factor, all_range);
-      if (highs > 0)
-        edges += fmt::format("{}[{}] += select({} >= {}, {}, 0){}\n", high, place, position, a.in, factor, all_range);
-      sums += fmt::format("{}[{}] += {} * {}[{}]{}\n", to, list(subscripts(a.axis, place)), factor, source,
-                          list(subscripts(a.axis, position)), over(a.axis, all));
+      parts.results += fmt::format("{}[{}] += {}{}[{},t] * {}[{}]{}\n", to, list(subscripts(a.axis, target(run))),
+                                   shrink != 1 ? "weight" : "kernel", name, h, source,
+                                   list(subscripts(a.axis, value(run) + " + t")), over(a.axis, all_ranges));
     }
-    text += distances + kernels + totals + weights + edges;
-    if (op.text("coordinates") == "tf_crop_and_resize")
-      extrapolate(a, to, "+=");
-    text += sums;
-    if (lows > 0)
-      text += fmt::format("{}[{}] += {}[h] * {}[{}]{}\n", to, list(subscripts(a.axis, "h")), low, source,
-                          list(subscripts(a.axis, "0")), over(a.axis, {fmt::format("h < {}", lows)}));
-    if (highs > 0)
-      text +=
-          fmt::format("{}[{}] += {}[{} + h] * {}[{}]{}\n", to,
-                      list(subscripts(a.axis, fmt::format("{} + h", a.out - highs))), high, a.out - highs, source,
-                      list(subscripts(a.axis, std::to_string(a.in - 1))), over(a.axis, {fmt::format("h < {}", highs)}));
+  }
+
+  // Places whose taps lie from `first` to before `last`, some of them outside: those count for the element at the end.
+  struct Edge {
+    int64_t begin, count;
+    int64_t first, last;
+  };
+
+  void outer(const Axis& a, const std::string& to, const Edge& edge, const std::string& name, double shrink,
+             Parts& parts)
+  {
+    const bool excludes = op.integer("exclude_outside") != 0, normalizes = excludes || shrink != 1;
+    const int64_t from = std::clamp<int64_t>(edge.first, 0, a.in - 1), until = std::clamp<int64_t>(edge.last, 1, a.in);
+    const int64_t low = excludes ? 0 : std::max<int64_t>(0, -edge.first);
+    const int64_t high = excludes ? 0 : std::max<int64_t>(0, edge.last - a.in);
+    const int64_t elements = until - from, taps = low + elements + high;
+    const std::string table = fmt::format("{},{}", edge.count, taps), h = fmt::format("h < {}", edge.count);
+    const std::string range = fmt::format(" where {}, t < {}", h, taps);
+    declare("distance" + name, "f64", table);
+    declare("kernel" + name, dtype, table);
+    parts.distances += fmt::format("distance{}[h,t] = {}{}\n", name,
+                                   distance(a, "t" + plus(from - low), "h" + plus(edge.begin), shrink), range);
+    parts.kernels +=
+        fmt::format("kernel{0}[h,t] = {1}{2}\n", name, kernel_of(fmt::format("distance{}[h,t]", name)), range);
+    if (normalizes) {
+      declare("sum" + name, dtype, std::to_string(edge.count));
+      declare("weight" + name, dtype, table);
+      parts.sums += fmt::format("sum{0}[h] += kernel{0}[h,t]{1}\n", name, range);
+      parts.weights += fmt::format("weight{0}[h,t] = kernel{0}[h,t] / sum{0}[h]{1}\n", name, range);
+    }
+    const std::string weight = (normalizes ? "weight" : "kernel") + name;
+    const std::string place = list(subscripts(a.axis, "h" + plus(edge.begin)));
+    parts.results +=
+        fmt::format("{}[{}] += {}[h,t{}] * {}[{}]{}\n", to, place, weight, plus(low), source,
+                    list(subscripts(a.axis, "t" + plus(from))), over(a.axis, {h, fmt::format("t < {}", elements)}));
+    auto beyond = [&](const std::string& side, int64_t count, int64_t first, int64_t element) {
+      if (count == 0)
+        return;
+      declare(side + name, dtype, std::to_string(edge.count));
+      parts.outside +=
+          fmt::format("{}{}[h] += {}[h,t{}] where {}, t < {}\n", side, name, weight, plus(first), h, count);
+      parts.results += fmt::format("{}[{}] += {}{}[h] * {}[{}]{}\n", to, place, side, name, source,
+                                   list(subscripts(a.axis, std::to_string(element))), over(a.axis, {h}));
+    };
+    beyond("low", low, 0, 0);
+    beyond("high", high, low + elements, a.in - 1);
   }
 
   static std::string number(double value) { return fmt::format("({:.17g})", value); }
