@@ -42,7 +42,7 @@ int hinge(Dice& dice, DrawnGraph& g)
 {
   const Labelled l = labelled(dice, g);
   return g.op("hinge", {l.x, l.label},
-              {{"margin", dice.pick({1.0, 0.3})}, {"reduction", dice.pick({"mean", "sum", "none"})}});
+              {{"margin", dice.pick({0.98765, 0.31234})}, {"reduction", dice.pick({"mean", "sum", "none"})}});
 }
 
 // A prediction and a target of its shape.
