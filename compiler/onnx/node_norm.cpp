@@ -113,8 +113,11 @@ void onnx_BatchNormalization(OnnxCall& call)
       call.give(x);
       return;
     }
-    call.give(build.op("batch_norm", {x, call.in(1), call.in(2), call.in(3), call.in(4)},
-                       {{"epsilon", epsilon}, {"momentum", momentum}}));
+    Operand y = build.op("batch_norm", {x, call.in(1), call.in(2), call.in(3), call.in(4)},
+                         {{"epsilon", epsilon}, {"momentum", momentum}});
+    // Its factor and summand take in others.
+    y.scale = {y.value < 0 ? -1 : static_cast<int>(build.graph.ops.size()) - 1, 0, 1};
+    call.give(y);
     return;
   }
   const Normal normal = normalize(build, x, all_but(x.rank(), 1), epsilon);
