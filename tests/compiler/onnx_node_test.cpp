@@ -148,3 +148,30 @@ TEST_CASE("onnx: the standard's node cases")
   if (!only)
     CHECK(passed * 100 >= static_cast<int>(cases.size()) * 92);
 }
+
+// Classic topologies whose weights are all 0.02, on a ramp from 0 to 1.
+TEST_CASE("onnx: the standard's light models")
+{
+  const fs::path folder = shared_folder() / "onnx-light";
+  if (!fs::exists(folder)) {
+    MESSAGE("no " << folder.string() << ": set CNNC_SHARED");
+    return;
+  }
+  const char* only = std::getenv("CNNC_LIGHT"); // a part of the names; "vgg" takes 2 GB
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().stem().string();
+    if (entry.path().extension() != ".onnx" || (only ? name.find(only) == std::string::npos : name == "light_vgg19"))
+      continue;
+    CAPTURE(name);
+    const Network network = read_onnx(entry.path().string());
+    const LoadedModel loaded = load(compile(network, {}));
+    const cnn_model& model = *loaded.model;
+    REQUIRE(model.input_count == 1);
+    Tensor ramp(DType::f32, dims_of(model.inputs[0], 1));
+    for (int64_t i = 0; i < ramp.size(); ++i)
+      ramp.set(i, static_cast<double>(i) / static_cast<double>(ramp.size()));
+    const std::vector<Tensor> found = run(model, {{model.inputs[0].name, ramp}}, 1);
+    const Tensor wanted = parse_onnx_tensor((folder / (name + "_output_0.pb")).string());
+    CHECK(difference(found.at(0), wanted) == "");
+  }
+}
