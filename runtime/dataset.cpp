@@ -2,12 +2,15 @@
 
 #include "ir/location.h"
 #include "ir/random.h"
+#include "runtime/dataset_folders.h"
 #include "runtime/files.h"
 #include "runtime/idx.h"
+#include "runtime/image.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
 
@@ -126,7 +129,47 @@ std::vector<std::string> known_class_names(const std::string& name)
   return {};
 }
 
-Dataset load_dataset(const std::string& name)
+int64_t Examples::count() const
+{
+  return targets.dims.empty() ? static_cast<int64_t>(labels.size()) : targets.dims[0];
+}
+
+std::vector<int64_t> Examples::dims() const
+{
+  if (!files.empty() || images.dims.empty())
+    return picture_dims;
+  return {images.dims.begin() + 1, images.dims.end()};
+}
+
+int64_t Examples::label_size() const
+{
+  return targets.dims.empty() ? 1 : targets.size() / std::max<int64_t>(1, targets.dims[0]);
+}
+
+void Examples::read_label(int64_t which, void* out) const
+{
+  if (targets.dims.empty()) {
+    std::memcpy(out, &labels[static_cast<size_t>(which)], sizeof(int32_t));
+    return;
+  }
+  const int64_t bytes = label_size() * bytes_of(targets.dtype);
+  std::memcpy(out, targets.bytes.data() + which * bytes, static_cast<size_t>(bytes));
+}
+
+Tensor Examples::picture(int64_t which) const
+{
+  if (!files.empty())
+    return fit_picture(
+        read_image(files[static_cast<size_t>(which)], picture_dims[0] == 1 ? Channels::gray : Channels::rgb),
+        preprocessing, picture_dims);
+  if (images.dtype != DType::u8 || images.dims.size() != 4)
+    throw InternalError("Examples::picture: these are no pictures");
+  Tensor result(DType::u8, dims());
+  std::memcpy(result.bytes.data(), images.bytes.data() + which * result.size(), result.bytes.size());
+  return result;
+}
+
+Dataset load_dataset(const std::string& name, const PictureFormat& format)
 {
   Dataset dataset;
   dataset.name = name;
@@ -149,6 +192,10 @@ Dataset load_dataset(const std::string& name)
                                          : fmt::format("; is '{}' meant?", near)),
                 {}, name.find('/') == std::string::npos ? 1 : 3);
   }
+  if (!known && holds_arrays(directory))
+    return load_arrays(directory);
+  if (!known && holds_class_folders(directory))
+    return load_class_folders(directory, format);
   dataset.train = read_examples(directory, {"train"});
   dataset.test = read_examples(directory, {"t10k", "test"});
   if (!std::equal(dataset.train.images.dims.begin() + 1, dataset.train.images.dims.end(),
@@ -169,10 +216,31 @@ Dataset load_dataset(const std::string& name)
 
 void check_labels(const Examples& examples, int64_t classes, const std::string& name)
 {
+  if (!examples.has_classes())
+    return;
+  const int64_t each = std::max<int64_t>(1, examples.label_size());
+  const auto* targets = examples.targets.dims.empty() ? nullptr : examples.targets.data<int32_t>();
+  for (int64_t i = 0; targets && i < examples.targets.size(); ++i)
+    if (targets[i] < 0 || targets[i] >= classes)
+      throw Error({}, fmt::format("{}: image {} has the label {}, there are {} classes (0 to {})", name, i / each,
+                                  targets[i], classes, classes - 1));
   for (size_t i = 0; i < examples.labels.size(); ++i)
     if (examples.labels[i] < 0 || examples.labels[i] >= classes)
       throw Error({}, fmt::format("{}: image {} has the label {}, there are {} classes (0 to {})", name, i,
                                   examples.labels[i], classes, classes - 1));
+}
+
+Scaling scaling_of(const Preprocessing& preprocessing)
+{
+  Scaling scaling;
+  scaling.mean.clear();
+  scaling.deviation.clear();
+  const double unit = 255 * preprocessing.scale;
+  for (const double mean : preprocessing.mean)
+    scaling.mean.push_back(mean / unit);
+  for (const double deviation : preprocessing.std)
+    scaling.deviation.push_back(deviation / unit);
+  return scaling;
 }
 
 Scaling measure(const Examples& examples)
@@ -203,13 +271,23 @@ Scaling measure(const Examples& examples)
 }
 
 ImageReader::ImageReader(const Examples& examples, const Scaling& scaling, Augmentation augmentation)
-    : pixels_(examples.images.data<uint8_t>()),
+    : examples_(examples),
       augmentation_(augmentation)
 {
-  const std::vector<int64_t>& dims = examples.images.dims;
-  if (examples.images.dtype != DType::u8 || dims.size() != 4 || dims[0] != examples.count())
+  const std::vector<int64_t> dims = examples.dims();
+  size_ = 1;
+  for (const int64_t dim : dims)
+    size_ *= dim;
+  const bool changes = augmentation.flip || augmentation.shift != 0;
+  if (examples.files.empty() && examples.images.dtype == DType::f32) {
+    if (changes)
+      throw Error({}, "arrays of floats are read as they are: they cannot be flipped or shifted");
+    return;
+  }
+  if (dims.size() != 3 || (examples.files.empty() && examples.images.dtype != DType::u8) ||
+      (examples.files.empty() && examples.images.dims[0] != examples.count()))
     throw InternalError("ImageReader: u8 [N,C,H,W] is wanted");
-  channels_ = dims[1], height_ = dims[2], width_ = dims[3];
+  channels_ = dims[0], height_ = dims[1], width_ = dims[2];
   auto of_channel = [&](const std::vector<double>& values, int64_t c, const char* what) {
     if (values.size() != 1 && values.size() != static_cast<size_t>(channels_))
       throw Error({}, fmt::format("{} {} values for images of {} channels", values.size(), what, channels_));
@@ -217,7 +295,8 @@ ImageReader::ImageReader(const Examples& examples, const Scaling& scaling, Augme
   };
   for (int64_t c = 0; c < channels_; ++c) {
     double mean = of_channel(scaling.mean, c, "mean"), deviation = of_channel(scaling.deviation, c, "deviation");
-    if (!std::isfinite(mean) || !std::isfinite(deviation) || deviation <= 0)
+    // A scale below 0 makes both change their sign.
+    if (!std::isfinite(mean) || !std::isfinite(deviation) || deviation == 0)
       throw Error({}, fmt::format("cannot scale by the mean {} and the deviation {}", mean, deviation));
     for (int value = 0; value < 256; ++value)
       tables_.push_back(static_cast<float>((value / 255.0 - mean) / deviation));
@@ -229,7 +308,18 @@ ImageReader::ImageReader(const Examples& examples, const Scaling& scaling, Augme
 
 void ImageReader::read(int64_t which, uint64_t key, float* out) const
 {
-  const uint8_t* in = pixels_ + which * size();
+  if (tables_.empty()) {
+    std::copy_n(examples_.images.data<float>() + which * size_, size_, out);
+    return;
+  }
+  Tensor decoded;
+  const uint8_t* in = nullptr;
+  if (examples_.files.empty()) {
+    in = examples_.images.data<uint8_t>() + which * size_;
+  } else {
+    decoded = examples_.picture(which);
+    in = decoded.data<uint8_t>();
+  }
   if (!augmentation_.flip && augmentation_.shift == 0) {
     for (int64_t c = 0; c < channels_; ++c) {
       const float* table = tables_.data() + c * 256;

@@ -9,8 +9,11 @@
 namespace cnnc {
 
 struct Evaluation {
-  std::vector<int32_t> predictions; // for each image the class with the highest output (the first of equals)
+  // For each image, or each of its places, the class with the highest output (the first of equals).
+  std::vector<int32_t> predictions;
   int64_t correct = 0;
+  bool has_classes = true;
+  double deviation = 0;     // where labels are numbers: the mean distance of the outputs from them
   bool interrupted = false; // then predictions are fewer
 
   double accuracy() const

@@ -4,7 +4,9 @@
 #include "ir/tensor.h"
 #include "runtime/artefact/cnn.h"
 
+#include <exception>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -45,19 +47,33 @@ public:
 
   const cnn_threads* get() const { return threads_; }
   int count() const { return threads_ ? threads_->count : 1; }
-  // body(i) for i in [0, tasks), in any order, on all threads.
+  // body(i) for i in [0, tasks), in any order, on all threads. The first exception is thrown again at the end: none may
+  // pass through the pool, which is C.
   template<class Body>
   void each(int64_t tasks, const Body& body) const
   {
+    struct Call {
+      const Body& body;
+      std::mutex mutex = {};
+      std::exception_ptr error = {};
+    } call{body};
     auto range = [](void* context, int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i)
-        (*static_cast<const Body*>(context))(i);
+      auto& call = *static_cast<Call*>(context);
+      try {
+        for (int64_t i = begin; i < end; ++i)
+          call.body(i);
+      } catch (...) {
+        const std::lock_guard lock(call.mutex);
+        if (!call.error)
+          call.error = std::current_exception();
+      }
     };
-    auto* context = const_cast<void*>(static_cast<const void*>(&body));
     if (threads_)
-      threads_->parallel_for(threads_->pool, tasks, range, context);
+      threads_->parallel_for(threads_->pool, tasks, range, &call);
     else
-      range(context, 0, tasks, 0);
+      range(&call, 0, tasks, 0);
+    if (call.error)
+      std::rethrow_exception(call.error);
   }
 
 private:

@@ -20,6 +20,7 @@ namespace {
 
 constexpr double smoothing = 0.98;
 constexpr int64_t evaluation_batch = 256;
+constexpr int64_t evaluation_floats = 8 << 20; // of inputs at a time: large pictures come in smaller batches
 
 // One stream of random numbers for each epoch and purpose.
 enum class Purpose : uint64_t { order, augmentation, count };
@@ -92,15 +93,17 @@ Trainer::Trainer(const cnn_model& model, const Dataset& dataset, TrainOptions op
 {
   if (!model.train_step)
     throw Error({}, fmt::format("{}: was compiled without training", model.name));
-  const std::vector<int64_t>& dims = dataset.train.images.dims;
-  check_images(model, {dims.begin() + 1, dims.end()});
-  if (model.train_input_count != 2 || model.train_inputs[0].dtype != CNN_F32 ||
-      model.train_inputs[1].dtype != CNN_I32 || elements_of(model.train_inputs[0], 1) != reader_.size() ||
-      elements_of(model.train_inputs[1], 1) != 1)
-    throw Error(
-        {}, fmt::format("{}: to be trained on labelled images it should read f32 images and i32 labels", model.name));
-  int64_t classes = classes_of(model);
-  if (int64_t limit = model.train_inputs[1].limit; limit > 0)
+  check_images(model, dataset.train.dims());
+  const cnn_tensor* inputs = model.train_inputs;
+  if (model.train_input_count != 2 || inputs[0].dtype != CNN_F32 || elements_of(inputs[0], 1) != reader_.size())
+    throw Error({},
+                fmt::format("{}: to be trained on examples it should read f32 images and their labels", model.name));
+  if (dtype_of(inputs[1]) != dataset.train.label_type() || elements_of(inputs[1], 1) != dataset.train.label_size())
+    throw Error({}, fmt::format("{}: its loss wants {} {} an image, the labels of {} are {} {}", model.name,
+                                elements_of(inputs[1], 1), to_string(dtype_of(inputs[1])), dataset.name,
+                                dataset.train.label_size(), to_string(dataset.train.label_type())));
+  int64_t classes = classes_of(model) / (dataset.train.has_classes() ? dataset.train.label_size() : 1);
+  if (int64_t limit = inputs[1].limit; limit > 0)
     classes = std::min(classes, limit);
   check_labels(dataset.train, classes, fmt::format("{}, training", dataset.name));
   check_labels(dataset.test, classes, fmt::format("{}, test", dataset.name));
@@ -149,7 +152,8 @@ TrainResult Trainer::run()
 {
   using Clock = std::chrono::steady_clock;
   Block images(options_.batch * reader_.size() * static_cast<int64_t>(sizeof(float)));
-  std::vector<int32_t> labels(static_cast<size_t>(options_.batch));
+  const int64_t label_bytes = dataset_.train.label_size() * bytes_of(dataset_.train.label_type());
+  Block labels(options_.batch * label_bytes);
   Block workspace = workspace_of(model_, options_.batch, threads_.count(), CNN_TRAIN);
   const void* inputs[] = {images.data(), labels.data()};
   auto interrupted = [&] { return options_.interrupt && options_.interrupt->load(std::memory_order_relaxed); };
@@ -173,7 +177,7 @@ TrainResult Trainer::run()
       auto* out = static_cast<float*>(images.data());
       threads_.each(n, [&](int64_t i) {
         reader_.read(which[i], key, out + i * reader_.size());
-        labels[static_cast<size_t>(i)] = dataset_.train.labels[static_cast<size_t>(which[i])];
+        dataset_.train.read_label(which[i], static_cast<std::byte*>(labels.data()) + i * label_bytes);
       });
       double rate = rate_now();
       set_rate(rate);
@@ -226,6 +230,8 @@ TrainResult Trainer::run()
     evaluating += seconds_since(evaluation_start);
     ++evaluations;
     report.accuracy = evaluation.accuracy();
+    report.has_classes = evaluation.has_classes;
+    report.deviation = evaluation.deviation;
     report.seconds = seconds_since(epoch_start);
     result.epochs.push_back(report);
     if (options_.on_epoch)
@@ -236,8 +242,8 @@ TrainResult Trainer::run()
 
 Evaluation Trainer::evaluate_test() const
 {
-  return evaluate(model_, parameters_.data(), dataset_.test, options_.scaling, threads_, evaluation_batch, 0,
-                  options_.interrupt);
+  return evaluate(model_, parameters_.data(), dataset_.test, options_.scaling, threads_,
+                  std::clamp(evaluation_floats / reader_.size(), int64_t{1}, evaluation_batch), 0, options_.interrupt);
 }
 
 void Trainer::load_parameters(const std::string& path)

@@ -38,7 +38,9 @@ struct EpochReport {
   int epoch = 0;       // from 1
   double loss = 0;     // the mean over its images, while they were learnt
   double accuracy = 0; // on the test set
-  double seconds = 0;  // the evaluation included
+  bool has_classes = true;
+  double deviation = 0; // in place of accuracy, where labels are numbers
+  double seconds = 0;   // the evaluation included
 };
 
 struct TrainOptions {

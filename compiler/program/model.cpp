@@ -64,6 +64,19 @@ OpenModel open_model(const ModelOptions& options, bool train)
   return open;
 }
 
+PictureFormat picture_format(const OpenModel& open)
+{
+  const cnn_model& model = open.model();
+  PictureFormat format;
+  if (model.input_count < 1 || model.inputs[0].rank < 1)
+    return format;
+  const std::vector<int64_t> dims = dims_of(model.inputs[0], 1);
+  format.dims.assign(dims.begin() + 1, dims.end());
+  const auto found = open.preprocessing.find(model.inputs[0].name);
+  format.preprocessing = found == open.preprocessing.end() ? default_preprocessing(format.dims) : found->second;
+  return format;
+}
+
 Block parameters_of(const OpenModel& open, const ModelOptions& options)
 {
   Block parameters = first_parameters(open.model(), options.seed.value_or(open.config.seed));

@@ -30,6 +30,9 @@ struct OpenModel {
 // `train`: with train_step. Throws Error, also where a library was compiled without that.
 OpenModel open_model(const ModelOptions&, bool train);
 
+// How pictures are brought to the network's first input.
+PictureFormat picture_format(const OpenModel&);
+
 // What forward reads: the file, else what is inside, else first values.
 Block parameters_of(const OpenModel&, const ModelOptions&);
 

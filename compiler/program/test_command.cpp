@@ -19,13 +19,13 @@ constexpr int64_t picture_columns = 28;
 // One image of the set as a gray picture.
 Tensor picture_of(const Examples& examples, int64_t which)
 {
-  const std::vector<int64_t>& dims = examples.images.dims;
-  const int64_t channels = dims[1], pixels = dims[2] * dims[3];
-  Tensor gray(DType::u8, {1, dims[2], dims[3]});
+  const Tensor picture = examples.picture(which);
+  const int64_t channels = picture.dims[0], pixels = picture.dims[1] * picture.dims[2];
+  Tensor gray(DType::u8, {1, picture.dims[1], picture.dims[2]});
   for (int64_t i = 0; i < pixels; ++i) {
     double sum = 0;
     for (int64_t c = 0; c < channels; ++c)
-      sum += examples.images.get((which * channels + c) * pixels + i);
+      sum += picture.get(c * pixels + i);
     gray.set(i, sum / static_cast<double>(channels));
   }
   return gray;
@@ -67,11 +67,17 @@ int test_command(const Arguments& arguments)
   const std::string source = data.empty() ? open.config.data : data;
   if (source.empty())
     throw Error(open.config.data_location, "which data set? `data:` in the file's `train:`, or --data");
-  const Dataset dataset = load_dataset(source);
+  const Dataset dataset = load_dataset(source, picture_format(open));
   const Block parameters = parameters_of(open, options);
   const ModelThreads threads(open.model(), options.threads);
-  const Evaluation evaluation =
-      evaluate(open.model(), parameters.data(), dataset.test, Scaling(), threads, batch, limit);
+  const Evaluation evaluation = evaluate(open.model(), parameters.data(), dataset.test,
+                                         scaling_of(picture_format(open).preprocessing), threads, batch, limit);
+  if (!evaluation.has_classes) {
+    print(fmt::format("{}: outputs are {:.5g} from the labels, on average\n", dataset.name, evaluation.deviation));
+    return 0;
+  }
+  if (pictures > 0 && dataset.test.labels.empty())
+    throw Error({}, "--show is for pictures of one class each", {}, 2);
   if (pictures > 0)
     show(dataset, evaluation, pictures);
   print(fmt::format("{}: {} of {} right: {:.2f} %\n", dataset.name, with_commas(evaluation.correct),

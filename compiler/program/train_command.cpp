@@ -11,6 +11,16 @@
 
 namespace cnnc {
 
+namespace {
+
+std::string score_text(bool has_classes, double accuracy, double deviation)
+{
+  return has_classes ? fmt::format("test accuracy {:.2f} %", 100 * accuracy)
+                     : fmt::format("test outputs {:.5g} from their labels", deviation);
+}
+
+} // namespace
+
 int train_command(const Arguments& arguments)
 {
   Parser parser("cnnc train NETWORK [-o weights.safetensors]",
@@ -59,7 +69,7 @@ int train_command(const Arguments& arguments)
     throw Error({}, fmt::format("'{}' is the input: writing there would lose it", output), {}, 2);
   Dataset dataset;
   try {
-    dataset = load_dataset(source);
+    dataset = load_dataset(source, picture_format(open));
   } catch (const Error& e) {
     throw Error(data.empty() && e.exit_code == 1 ? config.data_location : e.where, e.what(), e.notes, e.exit_code);
   }
@@ -67,6 +77,7 @@ int train_command(const Arguments& arguments)
   Interruptible interruptible;
   ProgressBar bar;
   TrainOptions train;
+  train.scaling = scaling_of(picture_format(open).preprocessing);
   train.epochs = static_cast<int>(epochs.value_or(config.epochs));
   train.batch = batch.value_or(config.batch);
   train.learning_rate = learning_rate;
@@ -85,8 +96,8 @@ int train_command(const Arguments& arguments)
     bar.update(done, fmt::format("epoch {}/{}", p.epoch, p.epochs), details);
   };
   train.on_epoch = [&](const EpochReport& e) {
-    bar.print(fmt::format("epoch {}: loss {:.4f}, test accuracy {:.2f} %, {:.1f} s", e.epoch, e.loss, 100 * e.accuracy,
-                          e.seconds));
+    bar.print(fmt::format("epoch {}: loss {:.4f}, {}, {:.1f} s", e.epoch, e.loss,
+                          score_text(e.has_classes, e.accuracy, e.deviation), e.seconds));
   };
 
   Trainer trainer(open.model(), dataset, train);
@@ -107,8 +118,15 @@ int train_command(const Arguments& arguments)
     return 130;
   }
   trainer.save_parameters(output);
-  const double accuracy = result.epochs.empty() ? trainer.evaluate_test().accuracy() : result.epochs.back().accuracy;
-  print(fmt::format("test accuracy {:.2f} %; weights in {}\n", 100 * accuracy, output));
+  std::string score;
+  if (result.epochs.empty()) {
+    const Evaluation last = trainer.evaluate_test();
+    score = score_text(last.has_classes, last.accuracy(), last.deviation);
+  } else {
+    const EpochReport& last = result.epochs.back();
+    score = score_text(last.has_classes, last.accuracy, last.deviation);
+  }
+  print(fmt::format("{}; weights in {}\n", score, output));
   return 0;
 }
 
