@@ -167,6 +167,7 @@ private:
 
   void read_output(const YamlPtr& node)
   {
+    outputs.clear(); // the last layer
     for (const YamlPtr& item : items_of(node, "output")) {
       const std::string& name = text_of(*item, "output");
       const auto found = expansion.value_of.find(name);

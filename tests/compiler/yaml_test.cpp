@@ -226,7 +226,7 @@ const std::vector<Bad>& bad_files()
 TEST_CASE("bad network files: each error at its place")
 {
   for (const Bad& bad : bad_files()) {
-    CAPTURE(bad.what);
+    CAPTURE(std::string(bad.what));
     try {
       read(bad.text);
       FAIL_CHECK("no error");
