@@ -11,17 +11,18 @@ OpDef local(size_t rank)
 {
   const Window window{.rank = rank, .has_weight = true, .is_dilated = false}, layer{.rank = rank, .is_dilated = false};
   std::vector<std::string> weight{"filters"}, bias{"filters"};
-  std::string elements = "C", outputs;
+  std::string elements = "C", outputs, matches, wanted, found;
   std::vector<CheckDef> checks{{"C == I", "weight wants {I} input channels, the input has {C}"}};
   for (size_t d = 0; d < rank; ++d) {
     weight.push_back(layer.output(d));
     bias.push_back(layer.output(d));
     elements += "*" + layer.kernel(d);
     outputs += ",O" + window.extent(d);
-    checks.push_back({fmt::format("O{} == {}", window.extent(d), window.output(d)),
-                      fmt::format("weight is for an output with an extent of {{O{}}}, this one has {{{}}}",
-                                  window.extent(d), window.output(d))});
+    matches += fmt::format("{}O{} == {}", d == 0 ? "" : " and ", window.extent(d), window.output(d));
+    wanted += fmt::format("{}{{O{}}}", d == 0 ? "" : " by ", window.extent(d));
+    found += fmt::format("{}{{{}}}", d == 0 ? "" : " by ", window.output(d));
   }
+  checks.push_back({matches, fmt::format("weight is for an output of {}, this one has {}", wanted, found)});
   weight.push_back("C");
   for (size_t d = 0; d < rank; ++d)
     weight.push_back(layer.kernel(d));

@@ -31,10 +31,12 @@ std::string power(double beta)
   return beta == 1 ? "(1 / t[n,c@])" : "pow(t[n,c@], -beta)";
 }
 
-std::string squares()
+// Every index has its range: none subscripts a dimension alone.
+std::string squares(const OpCall& op)
 {
-  return "s[n,c@] += x[n, c + i - (size - 1)/2 @] * x[n, c + i - (size - 1)/2 @] where i < size\n"
-         "t[n,c@] = bias + s[n,c@] * (alpha/size)\n";
+  return fmt::format("s[n,c@] += x[n, c + i - (size - 1)/2 @] * x[n, c + i - (size - 1)/2 @] where c < {}, i < size\n"
+                     "t[n,c@] = bias + s[n,c@] * (alpha/size)\n",
+                     op.shape(0)[1].size);
 }
 
 } // namespace
@@ -52,12 +54,14 @@ extern const OpDef op_lrn{
                    {.name = "beta", .kind = AttributeKind::real, .default_value = 0.75, .doc = "the exponent"},
                    {.name = "bias", .kind = AttributeKind::real, .default_value = 1.0, .doc = "added to the mean"}},
     .make_formula =
-        [](const OpCall& op) { return spread(squares() + "y[n,c@] = x[n,c@] * " + power(op.real("beta")), op); },
+        [](const OpCall& op) { return spread(squares(op) + "y[n,c@] = x[n,c@] * " + power(op.real("beta")), op); },
     .make_gradient =
         [](const OpCall& op) {
-          return spread(squares() +
+          return spread(squares(op) +
                             "u[n,c@] = dy[n,c@] * y[n,c@] / t[n,c@]\n"
-                            "v[n,c@] += u[n, c - i + (size - 1)/2 @] where i < size\n"
+                            "v[n,c@] += u[n, c - i + (size - 1)/2 @] where c < " +
+                            std::to_string(op.shape(0)[1].size) +
+                            ", i < size\n"
                             "dx[n,c@] = dy[n,c@] * " +
                             power(op.real("beta")) + " - x[n,c@] * v[n,c@] * (2*alpha*beta/size)",
                         op);
