@@ -33,34 +33,56 @@ static int64_t place(const cnn_tensor* tensor, int32_t dim, int64_t at)
   return offset;
 }
 
-/* `plain` holds the elements from `first` on, `stored` is the tensor in its block. */
+/* `plain` holds the elements from `first` on, `stored` is the tensor in its block. Rows of a filter are three elements
+ * long: what the outer subscripts add is kept from row to row, and so are the places within one. */
 static void copy(const cnn_tensor* tensor, char* stored, int64_t first, int64_t count, char* plain, int into_block)
 {
+  enum { TABLE = 64 };
   const int64_t size = cnn_size_of(tensor->dtype);
   const int32_t last = tensor->rank - 1;
-  int64_t at[CNN_MAX_RANK] = {0};
+  if (last < 0) {
+    memcpy(into_block ? stored : plain, into_block ? plain : stored, (size_t)(count > 0 ? size : 0));
+    return;
+  }
+  int64_t at[CNN_MAX_RANK] = {0}, offset[CNN_MAX_RANK] = {0}, in_row[TABLE];
+  int64_t row = 0;
   for (int32_t d = last; d >= 0; --d) {
     at[d] = first % tensor->dims[d];
     first /= tensor->dims[d];
+    if (d < last)
+      row += offset[d] = place(tensor, d, at[d]);
   }
-  while (count > 0) {
-    int64_t row = 0;
-    for (int32_t d = 0; d < last; ++d)
-      row += place(tensor, d, at[d]);
-    const int64_t end = last < 0 ? 1 : tensor->dims[last];
-    int64_t x = last < 0 ? 0 : at[last];
-    for (; x < end && count > 0; ++x, --count, plain += size) {
-      char* element = stored + (row + (last < 0 ? 0 : place(tensor, last, x))) * size;
-      if (into_block)
-        memcpy(element, plain, (size_t)size);
-      else
-        memcpy(plain, element, (size_t)size);
+  const int64_t end = tensor->dims[last];
+  for (int64_t x = 0; x < end && x < TABLE; ++x)
+    in_row[x] = place(tensor, last, x);
+  /* One step along the row is one stride, where a single plain axis holds it. */
+  const cnn_axis* only = NULL;
+  int32_t axes = 0;
+  for (int32_t a = 0; a < tensor->axis_count; ++a)
+    if (tensor->axes[a].dim == last) {
+      only = &tensor->axes[a];
+      ++axes;
     }
-    if (last < 0)
-      return;
+  const int is_plain = axes == 1 && only->modulo == 0 && only->divide == 1;
+  while (count > 0) {
+    for (int64_t x = at[last]; x < end && count > 0; ++x, --count, plain += size) {
+      const int64_t along = x < TABLE ? in_row[x] : is_plain ? in_row[0] + x * only->stride : place(tensor, last, x);
+      char* element = stored + (row + along) * size;
+      const char* from = into_block ? plain : element;
+      char* to = into_block ? element : plain;
+      if (size == 4)
+        memcpy(to, from, 4);
+      else
+        memcpy(to, from, (size_t)size);
+    }
     at[last] = 0;
-    for (int32_t d = last - 1; d >= 0 && ++at[d] == tensor->dims[d]; --d)
-      at[d] = 0;
+    for (int32_t d = last - 1; d >= 0; --d) {
+      at[d] = at[d] + 1 == tensor->dims[d] ? 0 : at[d] + 1;
+      row -= offset[d];
+      row += offset[d] = place(tensor, d, at[d]);
+      if (at[d] != 0)
+        break;
+    }
   }
 }
 

@@ -51,6 +51,7 @@ static double log_of(double x)
   }
   const double t = (m - 1) / (m + 1), square = t * t;
   double sum = 0;
+#pragma GCC unroll 11 /* the quotients become constants */
   for (int k = 21; k >= 1; k -= 2)
     sum = sum * square + 1.0 / k;
   return exponent * 0.6931471805599453 + 2 * t * sum;
@@ -61,11 +62,18 @@ static double cos_of_turn(double u)
 {
   const int quarter = (int)(4 * u + 0.5);
   const double a = (u - quarter * 0.25) * 6.283185307179586, square = a * a;
-  const int odd = quarter & 1; /* cos(a + pi/2) = -sin(a) */
   double sum = 0;
-  for (int k = odd ? 17 : 16; k >= 2; k -= 2)
-    sum = (sum + 1) * -square / (k * (k - 1));
-  sum = odd ? (sum + 1) * -a : sum + 1;
+  if (quarter & 1) { /* cos(a + pi/2) = -sin(a) */
+#pragma GCC unroll 8
+    for (int k = 17; k >= 3; k -= 2)
+      sum = (sum + 1) * -square * (1.0 / (k * (k - 1)));
+    sum = (sum + 1) * -a;
+  } else {
+#pragma GCC unroll 8
+    for (int k = 16; k >= 2; k -= 2)
+      sum = (sum + 1) * -square * (1.0 / (k * (k - 1)));
+    sum = sum + 1;
+  }
   return quarter & 2 ? -sum : sum;
 }
 
