@@ -208,14 +208,21 @@ private:
       buffer[made] = buffer[old];
   }
 
-  // Its readers are in the group of its maker, and the group runs image by image or the tensor has no images.
+  static bool writes_to(const Stage& s, int tensor)
+  {
+    return s.target == tensor || s.tap == tensor ||
+           std::any_of(s.writes.begin(), s.writes.end(), [&](const auto& write) { return write.tensor == tensor; });
+  }
+
+  // Its readers and all that make parts of it are in one group, and the group runs image by image or the tensor has no
+  // images.
   bool can_be_local(int tensor, int made_in) const
   {
     const Group& home = group_of(made_in);
     if (!home.over_images)
       return false;
     for (int s = 0; s < static_cast<int>(staged.stages.size()); s++) {
-      bool found = false;
+      bool found = writes_to(stage(s), tensor);
       for_each_value(stage(s), [&](const Expr& e) { found = found || (e.fn == Fn::read && e.tensor == tensor); });
       if (found && (s < home.begin || s >= home.end))
         return false;
