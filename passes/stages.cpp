@@ -164,6 +164,8 @@ private:
 
   static bool same_box(const Statement& a, const Statement& b)
   {
+    if (a.target != b.target) // nor need they have as many subscripts
+      return false;
     for (size_t d = 0; d < a.at.size(); d++) {
       if (a.at[d].is_constant() && a.at[d] == b.at[d])
         continue;
