@@ -158,9 +158,9 @@ std::vector<CheckDef> Window::reaches_end() const
     checks.push_back(
         {fmt::format("{} <= {}{}", rest, n.after, rounds_up ? fmt::format(" or ceil_mode > 0") : ""),
          fmt::format("kernel {{{}}} with stride {{{}}} on {} {{{}}} gives size {{{}*1.0/{} + 1}}: the last "
-                     "{{{} - {}}} {}(s) are ignored; {} {{{} - {}}} or {{{} - {} + {}}} fit",
-                     kernel(d), stride(*this, d), n.length, n.extent, steps(*this, d), stride(*this, d), rest, n.after,
-                     n.lines, n.lengths, n.extent, rest, n.extent, rest, stride(*this, d))});
+                     "{}s are ignored: {{{} - {}}}; {} {{{} - {}}} or {{{} - {} + {}}} fit",
+                     kernel(d), stride(*this, d), n.length, n.extent, steps(*this, d), stride(*this, d), n.lines, rest,
+                     n.after, n.lengths, n.extent, rest, n.extent, rest, stride(*this, d))});
   }
   return checks;
 }

@@ -446,7 +446,7 @@ TEST_CASE("a stride that does not meet the end gives a hint with sizes that do")
   Attributes two_steps{{"stride", int64_t{2}}};
   std::vector<std::string> found = hint("conv2d", {f32({-1, 1, 6, 7}), f32({4, 1, 3, 3})}, two_steps);
   REQUIRE(found.size() == 1);
-  CHECK(found[0] == "kernel 3 with stride 2 on height 6 gives size 2.5: the last 1 row(s) are ignored; heights 5 or 7 "
+  CHECK(found[0] == "kernel 3 with stride 2 on height 6 gives size 2.5: the last rows are ignored: 1; heights 5 or 7 "
                     "fit");
   CHECK(hint("conv2d", {f32({-1, 1, 7, 7}), f32({4, 1, 3, 3})}, two_steps).empty());
   // Only zeros are left out.
