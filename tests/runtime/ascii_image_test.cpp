@@ -19,9 +19,9 @@ Tensor halves()
 
 TEST_CASE("a picture is drawn in shades, two pixels high for each character")
 {
-  CHECK(ascii_image(halves(), 8, false) == std::vector<std::string>{"    @@@@", "    @@@@", "    @@@@", "++++++++"});
+  CHECK(ascii_image(halves(), 8, false) == std::vector<std::string>{"    @@@@", "    @@@@", "    @@@@", "====++++"});
   CHECK(ascii_image(halves(), 8, true) == std::vector<std::string>{"    ████", "    ████", "    ████", "▒▒▒▒▒▒▒▒"});
-  CHECK(ascii_image(halves(), 4, false) == std::vector<std::string>{"  @@", "::##"}); // 255 and 128 in equal parts
+  CHECK(ascii_image(halves(), 4, false) == std::vector<std::string>{" .%@", "::##"}); // a soft edge
   CHECK(ascii_image(Tensor(DType::u8, {1, 1, 1}), 1, true) == std::vector<std::string>{" "});
   CHECK(ascii_image(Tensor(DType::u8, {1, 1, 50}), 10, true).size() == 1);
 }
@@ -30,11 +30,11 @@ TEST_CASE("pictures stand beside each other as far as the width goes, with capti
 {
   Picture a{halves(), {"trouser", "sure: 97 %"}}, b{halves(), {"bäg"}};
   std::string two = picture_rows({a, b}, 8, 18, false);
-  CHECK(two == "    @@@@      @@@@\n    @@@@      @@@@\n    @@@@      @@@@\n++++++++  ++++++++\n"
+  CHECK(two == "    @@@@      @@@@\n    @@@@      @@@@\n    @@@@      @@@@\n====++++  ====++++\n"
                "trouser   bäg\nsure: 97\n");
   std::string stacked = picture_rows({a, b}, 8, 17, false);
-  CHECK(stacked == "    @@@@\n    @@@@\n    @@@@\n++++++++\ntrouser\nsure: 97\n\n"
-                   "    @@@@\n    @@@@\n    @@@@\n++++++++\nbäg\n");
+  CHECK(stacked == "    @@@@\n    @@@@\n    @@@@\n====++++\ntrouser\nsure: 97\n\n"
+                   "    @@@@\n    @@@@\n    @@@@\n====++++\nbäg\n");
   CHECK(picture_rows({}, 8, 80, true).empty());
   CHECK(picture_rows({a}, 8, 1, false).size() > 0);
 }
