@@ -156,7 +156,9 @@ std::vector<CheckDef> Window::reaches_end() const
     const Names& n = names(*this, d);
     const std::string rest = fmt::format("{} % {}", steps(*this, d), stride(*this, d));
     checks.push_back(
-        {fmt::format("{} <= {}{}", rest, n.after, rounds_up ? fmt::format(" or ceil_mode > 0") : ""),
+        // A window that is smaller than its step leaves out more than the end, and is meant to.
+        {fmt::format("{} <= {} or {} < {}{}", rest, n.after, kernel(d), stride(*this, d),
+                     rounds_up ? " or ceil_mode > 0" : ""),
          fmt::format("kernel {{{}}} with stride {{{}}} on {} {{{}}} gives size {{{}*1.0/{} + 1}}: the last "
                      "{}s are ignored: {{{} - {}}}; {} {{{} - {}}} or {{{} - {} + {}}} fit",
                      kernel(d), stride(*this, d), n.length, n.extent, steps(*this, d), stride(*this, d), n.lines, rest,

@@ -214,7 +214,6 @@ const std::vector<Bad>& bad_files()
       {"a batch of none", net({"flatten", "dense: {units: 10}"}, sgd + "  batch: 0\n"), 8, 10, "not 0"},
       {"an unknown schedule", net({"flatten", "dense: {units: 10}"}, sgd + "  schedule: cosin\n"), 8, 13,
        "did you mean 'cosine'?"},
-      {"a loss that does not fit", net({"conv2d: {filters: 2, kernel: 3}"}, sgd), 5, 3, "put a flatten before it"},
       {"nothing to train", net({"relu"}, sgd), 4, 1, "no layer has parameters"},
       {"all frozen", net({"flatten", "dense: {units: 10, freeze: true}"}, sgd), 5, 1, "every layer is frozen"},
   };
