@@ -5,7 +5,7 @@
 //
 // Needs:  tiled and vectorized nests.
 // Leaves: an accumulator is a value that loops carry, not memory.
-#include "passes/pass.h"
+#include "passes/stage_loops.h"
 
 #include <algorithm>
 
@@ -38,8 +38,10 @@ private:
     for (const Node& node : body) {
       if (const Loop* loop = std::get_if<Loop>(&node.is)) {
         written[loop->index] = loop->kind == LoopKind::unroll || loop->kind == LoopKind::lanes;
-        if (loop->kind == LoopKind::lanes)
+        if (loop->kind == LoopKind::lanes) {
           lanes = loop->index;
+          width = trip_count(*loop).value_or(1);
+        }
         visit(loop->body);
       } else if (const If* branch = std::get_if<If>(&node.is)) {
         visit(branch->then_body);
@@ -51,6 +53,8 @@ private:
         for_each(*store->value, [&](const Expr& e) {
           if (e.fn == Fn::read)
             look(e.tensor, e.at);
+          if (e.fn == Fn::read && e.checked) // registers have no outside
+            only_written_out[e.tensor] = false;
         });
       } else if (const ZeroBorder* zero = std::get_if<ZeroBorder>(&node.is)) {
         only_written_out[zero->buffer] = false;
@@ -60,6 +64,13 @@ private:
 
   void look(int buffer, const std::vector<Affine>& at)
   {
+    // Lanes stay where they are: no register holds parts of two.
+    if (!at.empty() && lanes >= 0 && at.back().uses(lanes)) {
+      bool is_whole = at.back().constant % width == 0;
+      for (const Affine::Term& term : at.back().terms)
+        is_whole = is_whole && (term.index == lanes || term.factor % width == 0);
+      only_written_out[buffer] = only_written_out[buffer] && is_whole;
+    }
     for (const Affine& a : at)
       for (const Affine::Term& term : a.terms)
         if (term.index < 0 || !written[term.index] || (term.index == lanes && (&a != &at.back() || term.factor != 1)))
@@ -68,6 +79,7 @@ private:
 
   Nest& nest;
   std::vector<bool> only_written_out, written;
+  int64_t width = 1;
   int lanes = -1; // the innermost loop of that kind: a register has lanes in its last dimension only
 };
 
