@@ -1,6 +1,8 @@
 #include "runtime/dataset.h"
 
 #include "runtime/idx.h"
+#include "runtime/image.h"
+#include "runtime/npy.h"
 
 #include "fixture.h"
 
@@ -194,4 +196,89 @@ TEST_CASE("dataset: the real MNIST, where it is")
   CHECK(d.test.count() == 3000);
   CHECK(d.test.labels[0] == 7);
   CHECK(d.classes == 10);
+}
+
+TEST_CASE("a folder a class: pictures are read when their turn comes")
+{
+  TemporaryDirectory dir;
+  const auto put_picture = [&](const std::string& folder, const std::string& name, int64_t h, int64_t w, int value) {
+    std::filesystem::create_directories(dir / folder);
+    Tensor picture(DType::u8, {3, h, w});
+    for (int64_t i = 0; i < picture.size(); ++i)
+      picture.set(i, value + static_cast<int>(i / (h * w)));
+    write_png(dir / (folder + "/" + name), picture);
+  };
+  put_picture("train/dog", "a.png", 6, 9, 100);
+  put_picture("train/cat", "b.png", 8, 8, 10);
+  put_picture("train/cat", "c.png", 4, 4, 20);
+  put(dir / "train/cat/notes.txt", "no picture");
+  PictureFormat format{{3, 4, 4}, {}};
+  format.preprocessing.order = ChannelOrder::bgr;
+  CHECK(exit_code_of([&] { load_dataset(dir.path(), format); }) == 3); // neither test nor val
+  put_picture("val/dog", "d.png", 4, 4, 50);
+  CHECK(exit_code_of([&] { load_dataset(dir.path()); }) == 1); // of what size?
+
+  const Dataset data = load_dataset(dir.path(), format);
+  CHECK(data.class_names == std::vector<std::string>{"cat", "dog"});
+  CHECK(data.classes == 2);
+  CHECK(data.train.labels == std::vector<int32_t>{0, 0, 1});
+  CHECK(data.test.labels == std::vector<int32_t>{1});
+  CHECK(data.train.dims() == std::vector<int64_t>{3, 4, 4});
+  const ImageReader reader(data.train, scaling_of(format.preprocessing));
+  std::vector<float> out(static_cast<size_t>(reader.size()));
+  reader.read(2, 0, out.data());
+  CHECK(out[0] == doctest::Approx(102 / 255.0)); // blue first
+  CHECK(out[32] == doctest::Approx(100 / 255.0));
+
+  put(dir / "train/dog/broken.png", "\x89PNG and nothing else");
+  const Dataset damaged = load_dataset(dir.path(), format);
+  const ImageReader broken(damaged.train, Scaling{});
+  CHECK(error_of([&] { broken.read(3, 0, out.data()); }).find("broken.png") != std::string::npos);
+  put_picture("val/cow", "e.png", 4, 4, 50);
+  CHECK(error_of([&] { load_dataset(dir.path(), format); }).find("no class of that name") != std::string::npos);
+}
+
+TEST_CASE("arrays: any shapes, classes or numbers")
+{
+  TemporaryDirectory dir;
+  const auto array = [&](const std::string& name, DType type, std::vector<int64_t> dims) {
+    Tensor t(type, std::move(dims));
+    for (int64_t i = 0; i < t.size(); ++i)
+      t.set(i, static_cast<double>(i % 3));
+    write_npy(dir / name, t);
+  };
+  array("train-inputs.npy", DType::f32, {5, 1, 7});
+  array("train-labels.npy", DType::i64, {5});
+  array("test-inputs.npy", DType::f32, {2, 1, 7});
+  array("test-labels.npy", DType::i64, {2});
+  const Dataset classes = load_dataset(dir.path());
+  CHECK(classes.train.labels == std::vector<int32_t>{0, 1, 2, 0, 1});
+  CHECK(classes.classes == 3);
+  std::vector<float> out(7);
+  ImageReader(classes.train, {}).read(1, 0, out.data());
+  CHECK(out[0] == 1);
+  CHECK(out[6] == 1);
+
+  array("train-labels.npy", DType::f32, {5, 2});
+  CHECK(loading(dir.path()).find("different shapes") != std::string::npos);
+  array("test-labels.npy", DType::f32, {2, 2});
+  const Dataset numbers = load_dataset(dir.path());
+  CHECK_FALSE(numbers.train.has_classes());
+  CHECK(numbers.train.label_size() == 2);
+  float label[2];
+  numbers.train.read_label(1, label);
+  CHECK(label[0] == 2);
+  CHECK(label[1] == 0);
+  array("train-labels.npy", DType::f32, {4, 2});
+  CHECK(loading(dir.path()).find("for 5 examples") != std::string::npos);
+}
+
+TEST_CASE("the file's preprocessing is what training scales by")
+{
+  Preprocessing p;
+  p.scale = 1;
+  p.mean = {104, 117, 123};
+  p.std = {2};
+  const Scaling scaling = scaling_of(p);
+  CHECK((100 / 255.0 - scaling.mean[1]) / scaling.deviation[0] == doctest::Approx((100 - 117) / 2.0));
 }
