@@ -86,11 +86,22 @@ private:
       // In front of all images it runs once, and the loops behind it stay free to be tasks.
       if (neutral && s + 1 < count && has_images(stage(s + 1)) && has_images_before(s))
         images = true;
-      if (!groups.empty() && groups.back().over_images == images && images)
+      if (!groups.empty() && groups.back().over_images == images && images && count_alike(groups.back(), stage(s)))
         groups.back().end = s + 1;
       else
         groups.push_back({s, s + 1, images});
     }
+  }
+
+  // One shared loop counts images, or so many times as many: not both.
+  bool count_alike(const Group& group, const Stage& next) const
+  {
+    for (int s = group.begin; s < group.end; s++)
+      for (const Index& a : stage(s).box)
+        for (const Index& b : next.box)
+          if (a.extent.batch && b.extent.batch && a.extent != b.extent)
+            return false;
+    return true;
   }
 
   bool has_images_before(int end) const
