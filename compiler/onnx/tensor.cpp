@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
+#include <optional>
 
 namespace cnnc {
 
@@ -98,7 +99,14 @@ std::string read_external(const TensorProto& proto, const std::string& model_pat
     else if (entry.key() == "length")
       length = number_of(entry.value(), title(proto) + ": the length of its external data");
   }
-  const InputFile file(external_path(location, model_path, title(proto)).string());
+  const std::string path = external_path(location, model_path, title(proto)).string();
+  std::optional<InputFile> opened;
+  try {
+    opened.emplace(path);
+  } catch (const Error& e) {
+    throw Error({}, fmt::format("{}: its external data: {}", title(proto), e.what()));
+  }
+  const InputFile& file = *opened;
   if (length < 0)
     length = wanted;
   if (length != wanted || offset > file.size() || length > file.size() - offset)
