@@ -79,8 +79,30 @@ private:
     first_of_op = result.stages.size();
   }
 
+  // A sum that goes on after other statements waits for its last part, so that all of it is one accumulator:
+  //   s[c] += a[c]; t[c] += b[n,c]; s[c] += t[c]   =>   t[c] += b[n,c]; s[c] += a[c]; s[c] += t[c]
+  static void gather_sums(std::vector<Statement>& statements)
+  {
+    const auto begin = statements.begin();
+    for (auto s = statements.end(); s != begin;) {
+      --s;
+      const auto next =
+          std::find_if(s + 1, statements.end(), [&](const Statement& k) { return k.target == s->target; });
+      if (next == statements.end() || s->update == Update::assign || s->update != next->update || s->tap >= 0 ||
+          next->tap >= 0 || !same_box(*s, *next))
+        continue;
+      const bool may_wait = std::none_of(s + 1, next, [&](const Statement& between) {
+        return reads(*between.value, s->target) || reads(*s->value, between.target) ||
+               (between.tap >= 0 && reads(*s->value, between.tap));
+      });
+      if (may_wait)
+        std::rotate(s, s + 1, next);
+    }
+  }
+
   void add_statements(std::vector<Statement>& statements, const Location& where)
   {
+    gather_sums(statements);
     for (size_t i = 0; i < statements.size(); i++) {
       Statement& s = statements[i];
       std::vector<size_t> later;
@@ -344,10 +366,14 @@ private:
     DType type = result.tensors[s.target].type.dtype;
     auto first = first_values.find(s.target);
     bool others_overlap = false;
-    for (size_t k = 0; k < statements.size(); k++)
-      if (k != number && statements[k].target == s.target && statements[k].update != Update::assign &&
-          !same_box(statements[k], s) && !never_meet(statements[k], s))
+    for (size_t k = 0; k < statements.size(); k++) {
+      if (k == number || statements[k].target != s.target || statements[k].update == Update::assign)
+        continue;
+      // What stands before in the same box is a sum that could not be continued, or it would not have come to this.
+      const bool is_first_of_box = k > number && same_box(statements[k], s);
+      if (!is_first_of_box && !never_meet(statements[k], s))
         others_overlap = true;
+    }
     bool continues = std::find(in_memory.begin(), in_memory.end(), s.target) != in_memory.end();
     stage.scatters = continues || others_overlap || !is_one_to_one(s);
     if (stage.scatters) {

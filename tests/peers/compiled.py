@@ -36,8 +36,8 @@ def options_for(seed):
     return {3: ["-O0"], 5: ["-O3"], 7: ["-march=x86-64-v3"], 9: ["-O1"]}.get(seed % 10, ["-O2"])
 
 
-def gradient_text(text, learnt, seeds):
-    """From a network's text to that of two functions: inputs' gradients, and parameters'.
+def gradient_text(text, learnt, seeds, wanted):
+    """From a network's text to that of two functions: inputs' gradients, and parameters'; only those in `wanted`.
 
     Inputs named in `learnt` become parameters; the loss is the sum of all outputs, each times a further input "r0", "r1", ...
     of its shape (`seeds`: how many).
@@ -73,8 +73,9 @@ def gradient_text(text, learnt, seeds):
     signature = ", ".join([f"{name}: {kind}" for name, kind, _ in kept] +
                           [f"%r{i}: {types[output]}" for i, output in enumerate(outputs)])
     functions = []
-    for suffix, wanted in (("", kept), (".gradients", parameters)):
-        names = ", ".join(f'"{name[1:]}"' for name, _, _ in wanted)
-        functions.append(f"{head}{suffix}({signature}) {{\n{declared}{body}{''.join(loss)}  output {total}\n"
-                         f"  train {total} {{gradients = [{names}]}}\n}}\n")
+    for suffix, ours in (("", kept), (".gradients", parameters)):
+        names = ", ".join(f'"{name[1:]}"' for name, _, _ in ours if name[1:] in wanted)
+        train = f"  train {total} {{gradients = [{names}]}}\n" if names else ""
+        if names or not suffix:
+            functions.append(f"{head}{suffix}({signature}) {{\n{declared}{body}{''.join(loss)}  output {total}\n{train}}}\n")
     return "\n".join(functions)

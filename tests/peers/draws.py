@@ -280,7 +280,7 @@ def average_pool(g, x):
     window = pool_window(g, x, "AveragePool")
     with_pads = g.chance(0.4)
     g.add("AveragePool", [x], fits((*x.shape[:2], *window.out)),
-          lambda t: window.taken(t).sum(-1) / window.counts(x.shape[2:], with_pads),
+          lambda t: window.taken(t).sum(-1) / window.counts(x.shape[2:], with_pads).to(t.dtype),
           count_include_pad=1 if with_pads else None, **window.attributes())
 
 
@@ -618,7 +618,7 @@ def where(g, x):
 
 @draw(0.4, since=9)
 def mask(g, x):
-    c = g.add("Cast", [condition(g, x)], x.shape, lambda t: t.double(), scale=1.0, to=1)
+    c = g.add("Cast", [condition(g, x)], x.shape, lambda t: t.float(), scale=1.0, to=1)
     g.add("Mul", [x, c], x.shape, lambda a, b: a * b)
 
 
@@ -1019,7 +1019,7 @@ def interpolation(extent, out, scale, mode, coordinates, rounding, a, exclude_ou
 
 def resized(t, matrices):
     for axis, matrix in matrices.items():
-        t = torch.tensordot(t, torch.tensor(matrix), ([axis], [1])).movedim(-1, axis)
+        t = torch.tensordot(t, torch.tensor(matrix, dtype=t.dtype), ([axis], [1])).movedim(-1, axis)
     return t
 
 
@@ -1046,6 +1046,8 @@ def resize(g, x):
         scales[axis] = scale if by_scale else out[axis] / extent
     matrices = {axis: interpolation(x.shape[axis], out[axis], scales[axis], mode, coordinates, rounding, a, outside)
                 for axis in axes}
+    if coordinates == "align_corners":  # of a size that is no whole number, ONNX Runtime has another idea than ONNX
+        need(not by_scale or all(extent * scales[axis] == out[axis] for axis, extent in enumerate(x.shape) if axis in out))
     if mode == "nearest":  # no position that rounding may move to another element
         for axis in axes:
             moved = interpolation(x.shape[axis], out[axis], scales[axis] * (1 + 1e-6), mode, coordinates, rounding, a, outside)

@@ -131,22 +131,22 @@ class Graph:
         random = np.random.RandomState([self.seed, number])
         return {v.name: random.uniform(-1.5, 1.5, self.dims(v, batch)).astype(np.float32) for v in self.inputs}
 
-    def torch(self, feeds, torch, learnt):
-        """Every value by name, in double precision; `learnt`: tensors by name in place of those initializers."""
-        values = {name: array if isinstance(array, torch.Tensor) else torch.tensor(array, dtype=torch.float64)
-                  for name, array in feeds.items()}
-        for value in self.initializers:
-            values[value.name] = learnt.get(value.name, None) if value.name in learnt else torch.tensor(value.array)
-            if values[value.name].dtype == torch.float32:
-                values[value.name] = values[value.name].double()
+    def torch(self, feeds, torch, learnt, dtype):
+        """Every value by name, computed in `dtype`; `learnt`: tensors by name in place of those initializers."""
+
+        def tensor(array):
+            result = array if isinstance(array, torch.Tensor) else torch.tensor(array)
+            return result.to(dtype) if result.is_floating_point() else result
+
+        values = {v.name: tensor(learnt.get(v.name, v.array)) for v in self.initializers}
+        values.update((name, tensor(array)) for name, array in feeds.items())
         for node in self.nodes:
             if node.op == "Constant":
-                array = torch.tensor(node.attributes["value"])
-                values[node.outputs[0].name] = array.double() if array.is_floating_point() else array
+                values[node.outputs[0].name] = tensor(node.attributes["value"])
                 continue
             results = node.torch(*[None if v is None else values[v.name] for v in node.inputs])
             for value, result in zip(node.outputs, results if isinstance(results, tuple) else (results,)):
-                values[value.name] = result
+                values[value.name] = tensor(result)
         return values
 
     def __str__(self):
