@@ -100,7 +100,7 @@ ExprPtr fold_index(Fn fn, const std::vector<ExprPtr>& args)
     if (arg->fn == Fn::index)
       at.push_back(arg->at[0]);
     else if (arg->fn == Fn::constant && arg->type == DType::i64)
-      at.push_back(static_cast<int64_t>(arg->value));
+      at.push_back(to_integer(arg->value));
     else
       return nullptr;
   }
@@ -131,7 +131,7 @@ ExprPtr fold_constants(Fn fn, DType type, const std::vector<ExprPtr>& args)
   }
   std::array<int64_t, 3> values;
   for (size_t i = 0; i < args.size(); ++i)
-    values[i] = static_cast<int64_t>(args[i]->value);
+    values[i] = to_integer(args[i]->value);
   int64_t value = wrap(apply(fn, values.data()), type);
   return std::abs(static_cast<double>(value)) <= exact ? constant(static_cast<double>(value), type) : nullptr;
 }
@@ -192,7 +192,7 @@ ExprPtr constant(double value, DType type)
   Expr e;
   e.fn = Fn::constant;
   e.type = type;
-  e.value = value;
+  e.value = cast_value(type, value);
   return std::make_shared<const Expr>(std::move(e));
 }
 
@@ -237,7 +237,7 @@ ExprPtr cast(DType to, ExprPtr a)
     return a;
   if (a->fn == Fn::constant) {
     double value = is_float(a->type) || is_float(to) ? cast_value(to, a->value)
-                                                     : static_cast<double>(wrap(static_cast<int64_t>(a->value), to));
+                                                     : static_cast<double>(wrap(to_integer(a->value), to));
     if (is_float(to) || std::abs(value) <= exact)
       return constant(value, to);
   }
@@ -386,6 +386,11 @@ int64_t wrap(int64_t value, DType type)
   case DType::boolean: return value != 0;
   default: return value;
   }
+}
+
+int64_t to_integer(double value)
+{
+  return value >= 0x1p63 ? INT64_MAX : static_cast<int64_t>(value);
 }
 
 double cast_value(DType to, double value)

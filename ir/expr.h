@@ -39,7 +39,7 @@ struct Expr {
   std::vector<ExprPtr> args; // functions
 };
 
-ExprPtr constant(double value, DType type);
+ExprPtr constant(double value, DType type); // of an integer type: what it can hold, as a cast does
 ExprPtr index_value(Affine at);
 ExprPtr read(int tensor, DType type, std::vector<Affine> at, bool checked = false);
 ExprPtr inside(std::vector<Affine> pairs);
@@ -63,6 +63,7 @@ double apply(Fn fn, const double* args);
 int64_t apply(Fn fn, const int64_t* args);
 int64_t wrap(int64_t value, DType type);
 double cast_value(DType to, double value); // cast of a float
+int64_t to_integer(double value);          // of a cast to i64: 2^63 is the largest
 bool takes_floats(Fn fn);                  // exp, log, sqrt, ...: not defined on integers
 
 // "x[n,c,h+i-1,w+j-1] * weight[o,c,i,j]": the formula language, which parse_formula (ir/formula.h) reads back.

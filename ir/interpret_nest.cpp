@@ -377,7 +377,7 @@ private:
     Code code;
     code.e = &e;
     if (e.fn == Fn::constant && !is_float(e.type))
-      code.integer = static_cast<int64_t>(e.value);
+      code.integer = to_integer(e.value);
     for (const Affine& a : e.at)
       code.at.push_back(slots(a));
     for (const ExprPtr& arg : e.args)

@@ -4,16 +4,6 @@
 
 namespace cnnc {
 
-namespace {
-
-int64_t to_integer(double value)
-{
-  // cast_value has cut it off at +-2^63, and only the upper one is no int64.
-  return value >= 0x1p63 ? INT64_MAX : static_cast<int64_t>(value);
-}
-
-} // namespace
-
 TermSteps::TermSteps(const Expr& e, const Context& context)
 {
   add(e, context);
@@ -32,7 +22,7 @@ int TermSteps::add(const Expr& e, const Context& context)
       if (is_float(e.type))
         l.real = e.value;
       else
-        l.integer = static_cast<int64_t>(e.value);
+        l.integer = to_integer(e.value);
   } else if (e.fn == Fn::index) {
     step.walker = context.walker(e.at[0]);
   } else if (e.fn == Fn::inside) {

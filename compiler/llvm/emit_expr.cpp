@@ -41,7 +41,7 @@ llvm::Value* Emitter::value(const Expr& e)
       return llvm::ConstantFP::get(value_type(e.type), e.value);
     if (e.type == DType::boolean)
       return b.getInt1(e.value != 0);
-    return llvm::ConstantInt::getSigned(value_type(e.type), static_cast<int64_t>(e.value));
+    return llvm::ConstantInt::getSigned(value_type(e.type), to_integer(e.value));
   case Fn::index: return index_value(e.at.at(0));
   case Fn::read: return load(e.tensor, e.at, e.checked);
   case Fn::inside: {
