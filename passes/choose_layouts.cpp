@@ -219,21 +219,24 @@ private:
   // Returns how many kernels were put before this one.
   size_t look(size_t k)
   {
-    Graph scratch = graph;
-    Nest nest = lower_kernel(scratch, static_cast<int>(k));
-    const std::vector<int>& arguments = scratch.kernels[k].arguments;
+    // Lowered to look at only: what it adds to the graph is taken back, which costs less than a copy of the graph.
+    const size_t values = graph.values.size();
+    std::vector<int> arguments = std::move(graph.kernels[k].arguments);
+    graph.kernels[k].arguments.clear();
+    Nest nest = lower_kernel(graph, static_cast<int>(k));
+    std::swap(arguments, graph.kernels[k].arguments);
     std::vector<bool> free(arguments.size()), all_free(arguments.size());
     bool any = false, fixed = false;
     for (size_t a = 0; a < arguments.size(); a++) {
-      // Lowering may have added temporaries: only the scratch graph knows them.
-      const Value& value = scratch.values[arguments[a]];
-      bool parameter = value.kind == ValueKind::parameter && value.type.shape.size() >= 2 &&
-                       nest.buffers[a].role == BufferRole::in;
+      const Value& value = graph.values[arguments[a]];
+      bool parameter =
+          value.kind == ValueKind::parameter && value.type.shape.size() >= 2 && nest.buffers[a].role == BufferRole::in;
       free[a] = parameter && is_free(arguments[a]);
       all_free[a] = parameter;
       any = any || free[a];
       fixed = fixed || (parameter && !free[a]);
     }
+    graph.values.erase(graph.values.begin() + static_cast<std::ptrdiff_t>(values), graph.values.end());
     size_t inserted = 0;
     if (!any && !fixed)
       return 0;
@@ -241,8 +244,8 @@ private:
       const Store* store = reduction_store(stage);
       if (!store)
         continue;
-      Plan ideal = plan_stage(nest, stage, target, all_free);
       Plan now = plan_stage(nest, stage, target, free);
+      Plan ideal = fixed ? plan_stage(nest, stage, target, all_free) : now;
       std::vector<std::pair<int, std::vector<Affine>>> reads;
       for_each(*store->value, [&](const Expr& e) {
         if (e.fn == Fn::read && e.tensor < static_cast<int>(arguments.size()) && all_free[e.tensor])
