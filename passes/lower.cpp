@@ -322,6 +322,7 @@ private:
         box.push_back(span);
       }
       spans[s] = box;
+      widen_regions(s, needed);
       for_each_value(stage(s), [&](const Expr& e) {
         if (e.fn == Fn::read && staged.tensors[e.tensor].stage >= g.begin && staged.tensors[e.tensor].stage < s)
           need(s, e, needed);
@@ -330,6 +331,25 @@ private:
     for (int t = 0; t < static_cast<int>(staged.tensors.size()); t++)
       if (needed[t] && buffer[t] < 0)
         make_local(t);
+  }
+
+  // A stage that makes all of a dimension, since another of its tensors is needed there, writes all of each tensor's.
+  void widen_regions(int s, const std::vector<bool>& needed)
+  {
+    const Stage& maker = stage(s);
+    for (const int tensor : maker.makes) {
+      if (!needed[tensor])
+        continue;
+      const std::vector<Affine>& at = made_at(maker, tensor);
+      const Shape& shape = staged.tensors[tensor].type.shape;
+      for (size_t d = 0; d < at.size(); d++)
+        for (size_t b = 0; b < maker.box.size(); b++) {
+          const Dim& extent = maker.box[b].extent;
+          const Span& span = spans[s][b];
+          if (at[d].uses(static_cast<int>(b)) && !extent.batch && span.extent == extent && span.lo == Affine(0))
+            region[tensor][d] = {0, shape[d], false, shape[d].size};
+        }
+    }
   }
 
   // The box index's span in stage s: what later stages need of the tensors that it makes.

@@ -117,7 +117,9 @@ private:
   }
 };
 
-enum class Batch : uint8_t { run_time, fixed };
+// What is read as the run-time number n: first dimensions that have a name; those that are 1, where all inputs' are;
+// none.
+enum class Batch : uint8_t { named, one, fixed };
 
 class Reader {
 public:
@@ -187,7 +189,7 @@ private:
       if (!extent.size && d > 0)
         throw Error({}, fmt::format("{} has a dimension '{}' that is not known: only the first one may be", what,
                                     extent.symbol));
-      const bool is_batch = batch == Batch::run_time && d == 0 && (!extent.size || *extent.size == 1);
+      const bool is_batch = d == 0 && (batch == Batch::named ? !extent.size : batch == Batch::one);
       was_one = was_one || (is_batch && extent.size);
       const int64_t size = is_batch ? 1 : extent.size.value_or(1);
       if (size < 0 || size > extent_limit)
@@ -257,6 +259,8 @@ private:
         inputs.back()->scale = {};
     }
     OnnxCall call(build, node, model.opset, std::move(inputs));
+    for (size_t k = 0; k < node.outputs.size(); ++k)
+      call.wanted[k] = uses.contains(node.outputs[k]) && !node.outputs[k].empty();
     build.begin_node(layer_name(node), {source, node.number, 1});
     try {
       if (!fold_extents(call))
@@ -377,21 +381,19 @@ private:
   }
 };
 
-// May the first dimension of what remains to be given be a run-time number?
-bool allows_batch(const OnnxModel& model, const NamedTensors& values)
+// What the first dimensions of the inputs that remain to be given allow.
+Batch batch_of(const OnnxModel& model, const NamedTensors& values)
 {
-  bool any = false;
+  bool any = false, all_one = true;
   for (const OnnxInfo& input : model.inputs) {
-    if (values.contains(input.name))
+    if (values.contains(input.name) || !input.shape)
       continue;
-    if (!input.shape || input.shape->empty())
-      return false;
-    const OnnxExtent& first = (*input.shape)[0];
-    if (first.size && *first.size != 1)
-      return false;
+    if (!input.shape->empty() && !(*input.shape)[0].size)
+      return Batch::named;
+    all_one = all_one && !input.shape->empty() && *(*input.shape)[0].size == 1;
     any = true;
   }
-  return any;
+  return any && all_one ? Batch::one : Batch::fixed;
 }
 
 } // namespace
@@ -426,9 +428,10 @@ Network read_onnx(const std::string& path, const OnnxOptions& options)
                                       missing.empty() ? "the batch" : fmt::format("the input '{}'", missing)));
       }
   };
-  if (options.run_time_batch && allows_batch(model, options.values))
+  const Batch batch = options.run_time_batch ? batch_of(model, options.values) : Batch::fixed;
+  if (batch != Batch::fixed)
     try {
-      return read(Batch::run_time);
+      return read(batch);
     } catch (const Error&) {
       known.clear();
     }

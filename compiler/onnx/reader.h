@@ -1,7 +1,7 @@
 // model.onnx => Network.
 //
 // Shapes must be known when a network is compiled: what the file computes them from is computed here. The batch is the
-// exception: where the first dimension of every input is a name, or 1, it is read as the run-time number n. Where that
+// exception: first dimensions that are a name, or 1 in every input, are read as the run-time number n. Where that
 // cannot be (a shape that is fixed further down, an op that mixes images) the number of the file is taken.
 //
 // Convolutions take in the batch norms, factors and summands behind them.

@@ -56,8 +56,11 @@ void set_coordinates(Axis& a, const std::string& mode, double from, double to)
   }
 }
 
+// Elements and the middles between them are met as they are meant: 4.5/3 - 0.5 is 1, also where 1/3 is rounded.
 int64_t rounded(double at, const std::string& rounding)
 {
+  const double near = std::round(2 * at) / 2;
+  at = std::abs(at - near) < tolerance ? near : at;
   const double down = std::floor(at), rest = at - down;
   const bool up = rounding == "ceil"                 ? rest > 0
                   : rounding == "round_prefer_ceil"  ? rest >= 0.5
