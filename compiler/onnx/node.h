@@ -14,7 +14,8 @@ public:
         node(node),
         opset(opset),
         operands(std::move(operands)),
-        results(node.outputs.size())
+        results(node.outputs.size()),
+        wanted(node.outputs.size(), true)
   {
   }
 
@@ -23,6 +24,7 @@ public:
   const int64_t opset;
   std::vector<MaybeOperand> operands;
   std::vector<MaybeOperand> results;
+  std::vector<bool> wanted; // of the results
 
   size_t inputs() const { return operands.size(); }
   bool has(size_t input) const { return input < operands.size() && operands[input].has_value(); }
@@ -45,7 +47,8 @@ public:
   // An attribute up to some opset, an input from `since` on.
   std::optional<std::vector<int64_t>> integers_since(int64_t since, const std::string& name, size_t input) const;
 
-  bool wants(size_t output) const { return output < node.outputs.size() && !node.outputs[output].empty(); }
+  // Somebody reads it.
+  bool wants(size_t output) const { return output < wanted.size() && wanted[output]; }
   void give(Operand y) { give(0, std::move(y)); }
   void give(size_t output, Operand y);
   // What cnnc cannot do.
