@@ -80,13 +80,18 @@ std::optional<Window> window_of(const Graph& graph, int kernel, std::string& why
   return window;
 }
 
+// Stages in front of it may prepare what it needs once for all images (a batch norm's factors).
 bool is_contraction(const Graph& graph, int kernel)
 {
   StagedKernel staged = stages_of(graph, graph.kernels[kernel]);
-  if (staged.stages.size() != 1 || staged.stages[0].reductions.size() != 1)
+  if (staged.stages.empty() || staged.stages.back().reductions.size() != 1)
     return false;
+  for (size_t s = 0; s + 1 < staged.stages.size(); s++)
+    for (const Index& index : staged.stages[s].box)
+      if (!staged.stages[s].reductions.empty() || index.extent.batch)
+        return false;
   std::set<int> operands;
-  for_each(*staged.stages[0].reductions[0].value, [&](const Expr& e) {
+  for_each(*staged.stages.back().reductions[0].value, [&](const Expr& e) {
     if (e.fn == Fn::read)
       operands.insert(e.tensor);
   });

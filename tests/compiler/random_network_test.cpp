@@ -18,23 +18,28 @@ constexpr int64_t most_products = 400000; // of one layer, one image: the interp
 
 class DrawNetwork {
 public:
-  explicit DrawNetwork(uint64_t seed) : dice(seed) {}
+  // With `training` the same network as a training step has it.
+  DrawNetwork(uint64_t seed, bool training) : dice(seed), training(training) {}
 
   // Returns the value in front of the softmax.
   int draw()
   {
     channels = dice.pick<int64_t>({1, 3, 6, 8, 16});
-    height = dice.number(5, 17);
-    width = dice.one_in(2) ? height : dice.number(5, 17);
-    x = g.input("image", {-1, channels, height, width});
+    const int64_t rank = dice.pick<int64_t>({1, 2, 2, 2, 2, 3});
+    size = {rank == 3 ? dice.number(3, 7) : dice.number(5, 17)};
+    while (static_cast<int64_t>(size.size()) < rank)
+      size.push_back(dice.one_in(2) ? size[0] : rank == 3 ? dice.number(3, 7) : dice.number(5, 17));
+    Numbers dims{-1, channels};
+    dims.insert(dims.end(), size.begin(), size.end());
+    x = g.input("image", dims);
     for (int64_t layers = dice.number(1, 5); layers > 0; --layers)
       draw_layer();
     if (dice.one_in(4)) {
-      x = g.op("global_avg_pool", {x});
-      height = width = 1;
+      x = g.op(dice.pick({"global_avg_pool", "global_max_pool"}), {x});
+      size.assign(size.size(), 1);
     }
     x = g.op("flatten", {x});
-    int64_t features = channels * height * width;
+    int64_t features = channels * points(size);
     if (dice.one_in(2)) {
       const int64_t units = dice.pick<int64_t>({7, 16, 33, 64});
       dense(features, units);
@@ -51,8 +56,21 @@ public:
 
 private:
   Dice dice;
+  bool training;
   int x = -1, parameters = 0;
-  int64_t channels = 0, height = 0, width = 0;
+  int64_t channels = 0;
+  Numbers size;
+
+  static int64_t points(const Numbers& extents)
+  {
+    int64_t count = 1;
+    for (const int64_t extent : extents)
+      count *= extent;
+    return count;
+  }
+
+  // "conv" => "conv2d"
+  std::string windowed(const std::string& stem) const { return stem + std::to_string(size.size()) + "d"; }
 
   int parameter(const Numbers& dims)
   {
@@ -69,14 +87,18 @@ private:
 
   void draw_layer()
   {
-    switch (dice.number(0, 9)) {
+    switch (dice.number(0, 11)) {
     case 0:
     case 1: pool(); break;
     case 2: branch(); break;
     case 3: activation(); break;
     case 4: x = g.op("mul", {x, g.op("sigmoid", {x})}); break;
+    case 5: x = g.op("lrn", {x}, {{"size", dice.number(1, 5)}, {"alpha", 0.5}}); break;
+    case 6: transposed(); break;
     default:
       conv();
+      if (dice.one_in(3))
+        norm();
       if (!dice.one_in(3))
         activation();
       if (dice.one_in(3))
@@ -92,47 +114,84 @@ private:
       groups = channels % 2 == 0 && dice.one_in(2) ? 2 : channels;
       filters = groups * dice.number(1, 2);
     }
-    Numbers kernel(2), stride{1, 1}, dilation{1, 1}, padding(4);
-    Numbers size{height, width};
-    for (size_t d = 0; d < 2; ++d) {
+    const size_t rank = size.size();
+    Numbers kernel(rank), stride(rank, 1), dilation(rank, 1), padding(2 * rank);
+    for (size_t d = 0; d < rank; ++d) {
       if (same) {
         kernel[d] = dice.pick<int64_t>({1, 3, 5});
-        padding[d] = padding[d + 2] = kernel[d] / 2;
+        padding[d] = padding[d + rank] = kernel[d] / 2;
         continue;
       }
       kernel[d] = dice.pick<int64_t>({1, 2, 3, 3, 5});
       dilation[d] = dice.pick<int64_t>({1, 1, 1, 2});
       padding[d] = dice.number(0, 2);
-      padding[d + 2] = dice.number(0, 2);
+      padding[d + rank] = dice.number(0, 2);
       stride[d] = dice.pick<int64_t>({1, 1, 2, 3});
-      if (size[d] + padding[d] + padding[d + 2] < dilation[d] * (kernel[d] - 1) + 1)
+      if (size[d] + padding[d] + padding[d + rank] < dilation[d] * (kernel[d] - 1) + 1)
         kernel[d] = 1;
-      size[d] = (size[d] + padding[d] + padding[d + 2] - dilation[d] * (kernel[d] - 1) - 1) / stride[d] + 1;
+      size[d] = (size[d] + padding[d] + padding[d + rank] - dilation[d] * (kernel[d] - 1) - 1) / stride[d] + 1;
     }
-    while (filters > groups && filters * channels / groups * kernel[0] * kernel[1] * size[0] * size[1] > most_products)
+    while (filters > groups && filters * channels / groups * points(kernel) * points(size) > most_products)
       filters = std::max(groups, filters / 2 / groups * groups);
-    const int weight = parameter({filters, channels / groups, kernel[0], kernel[1]});
-    x = g.op("conv2d", {x, weight, dice.one_in(4) ? -1 : parameter({filters})},
+    Numbers dims{filters, channels / groups};
+    dims.insert(dims.end(), kernel.begin(), kernel.end());
+    const int weight = parameter(dims);
+    x = g.op(windowed("conv"), {x, weight, dice.one_in(4) ? -1 : parameter({filters})},
              {{"stride", stride}, {"padding", padding}, {"dilation", dilation}, {"groups", groups}});
     channels = filters;
-    height = size[0];
-    width = size[1];
+  }
+
+  // Twice the size, where that is not too large.
+  void transposed()
+  {
+    const size_t rank = size.size();
+    const int64_t filters = dice.pick<int64_t>({1, 3, 8, 16});
+    if (filters * channels * points(size) * (1 << rank) > most_products)
+      return;
+    Numbers dims{channels, filters};
+    dims.insert(dims.end(), rank, 2);
+    const int weight = parameter(dims);
+    x = g.op(windowed("conv_transpose"), {x, weight, dice.one_in(2) ? -1 : parameter({filters})},
+             {{"stride", int64_t{2}}});
+    channels = filters;
+    for (int64_t& extent : size)
+      extent *= 2;
+  }
+
+  void norm()
+  {
+    if (dice.one_in(3)) {
+      const int weight = parameter({channels});
+      x = g.op("instance_norm", {x, weight, parameter({channels})}, {{"epsilon", 0.5}});
+      return;
+    }
+    const std::string number = std::to_string(++parameters);
+    const int weight = parameter({channels}), bias = parameter({channels});
+    const int mean = g.parameter("mean" + number, {channels}, 0),
+              square = g.parameter("square" + number, {channels}, 0);
+    x = g.op("batch_norm", {x, weight, bias, mean, square}, {{"epsilon", 0.5}, {"training", training}});
+    if (training) {
+      const std::vector<int>& results = g.graph.ops.back().outputs;
+      g.graph.updates.push_back({mean, results.at(1)});
+      g.graph.updates.push_back({square, results.at(2)});
+    }
   }
 
   void pool()
   {
-    Numbers kernel(2), stride(2), padding(4), size{height, width};
-    for (size_t d = 0; d < 2; ++d) {
+    const size_t rank = size.size();
+    Numbers kernel(rank), stride(rank), padding(2 * rank);
+    const bool rounds_up = dice.one_in(4);
+    for (size_t d = 0; d < rank; ++d) {
       kernel[d] = std::min(size[d], dice.number(1, 3));
       stride[d] = dice.number(1, 3);
       if (kernel[d] > 1 && dice.one_in(3))
-        padding[d] = padding[d + 2] = 1;
-      size[d] = (size[d] + padding[d] + padding[d + 2] - kernel[d]) / stride[d] + 1;
+        padding[d] = padding[d + rank] = 1;
     }
-    x = g.op(dice.one_in(2) ? "max_pool2d" : "avg_pool2d", {x},
-             {{"kernel", kernel}, {"stride", stride}, {"padding", padding}});
-    height = size[0];
-    width = size[1];
+    x = g.op(windowed(dice.pick({"max_pool", "max_pool", "avg_pool", "lp_pool"})), {x},
+             {{"kernel", kernel}, {"stride", stride}, {"padding", padding}, {"ceil_mode", rounds_up}});
+    for (size_t d = 0; d < rank; ++d)
+      size[d] = g.shape(x)[d + 2].size;
   }
 
   // Two ways that meet again: added where the channels agree, else one behind the other.
@@ -165,7 +224,7 @@ TEST_CASE("drawn networks are what the interpreter says")
   const uint64_t count = given ? std::strtoull(given, nullptr, 10) : 300;
   for (uint64_t seed = 1; seed <= count; ++seed) {
     CAPTURE(seed);
-    DrawNetwork network(seed);
+    DrawNetwork network(seed, false), trained(seed, true);
     const int logits = network.draw();
     Graph forward = network.g.graph;
     const auto batch = static_cast<int64_t>(1 + seed % 3);
@@ -186,14 +245,17 @@ TEST_CASE("drawn networks are what the interpreter says")
       if (seed % 5 != 0)
         continue;
 
-      DrawnGraph& g = network.g;
-      const int label = g.input("label", {-1}, DType::i32, network.classes);
-      const int loss = g.op("cross_entropy", {logits, label});
+      DrawnGraph& g = trained.g;
+      const int its_logits = trained.draw();
+      const int label = g.input("label", {-1}, DType::i32, trained.classes);
+      const int loss = g.op("cross_entropy", {its_logits, label});
       g.graph.outputs = {loss};
       Graph gradients = g.graph, step = g.graph;
+      gradients.updates.clear();
       gradients.training = Training{loss, nullptr, {}, {"image"}};
       for (const int p : values_of(gradients, ValueKind::parameter))
-        gradients.training->gradients.push_back(gradients.values[static_cast<size_t>(p)].name);
+        if (gradients.values[static_cast<size_t>(p)].rate != 0)
+          gradients.training->gradients.push_back(gradients.values[static_cast<size_t>(p)].name);
       CHECK_EQ(read_back(gradients), "");
       const OpDef* optimizer = find_op("sgd");
       step.training =
