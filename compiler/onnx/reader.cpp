@@ -167,6 +167,14 @@ private:
   std::vector<Warning> warnings;
   bool was_one = false; // the batch is 1 in the file
 
+  void warn(std::string text)
+  {
+    Warning warning;
+    warning.where = Location{source, 1, 1};
+    warning.text = std::move(text);
+    warnings.push_back(std::move(warning));
+  }
+
   static std::string network_name(const OnnxModel& model)
   {
     std::string stem = model.path.substr(model.path.rfind('/') == model.path.npos ? 0 : model.path.rfind('/') + 1);
@@ -210,7 +218,7 @@ private:
     } else if (operand.is_empty()) {
       // Nothing can be read from it.
       operand.data = build.filled(operand.type.dtype, operand.type.shape, 0).data;
-      warnings.push_back({{source, 1, 1}, fmt::format("the input '{}' has no elements: it is left out", input.name)});
+      warn(fmt::format("the input '{}' has no elements: it is left out", input.name));
     } else {
       Value value;
       const std::string name = onnx_identifier(input.name);
@@ -314,7 +322,7 @@ private:
     for (const OnnxInfo& info : model.outputs) {
       Operand output = operands.at(info.name);
       if (output.is_empty()) {
-        warnings.push_back({{source, 1, 1}, fmt::format("the output '{}' has no elements: it is left out", info.name)});
+        warn(fmt::format("the output '{}' has no elements: it is left out", info.name));
         continue;
       }
       const std::string name = onnx_identifier(info.name);
