@@ -5,9 +5,10 @@
 //   kernel k1 { %r = relu %c }            =>                %r = relu %c }
 //
 // Pointwise is an op whose last statement is y[i,j,...] = f(x[i,j,...], ...): no reduction, the operand read where the
-// result is written. Its other operands may be read anywhere; they must be computed before the kernel that it joins, so
-// a residual add joins the later one of its two producers. Statements before the last may prepare small tensors of
-// other operands, once for all images: batch norm's factor and summand of each channel.
+// result is written, perhaps by way of steps of the same form, t[i,j,...] = g(x[i,j,...]). Its other operands may be
+// read anywhere; they must be computed before the kernel that it joins, so a residual add joins the later one of its
+// two producers. Statements before the last may prepare small tensors of other operands, once for all images: batch
+// norm's factor and summand of each channel.
 //
 // Needs:  every op in a kernel; no dead op, so that one user means one user.
 // Leaves: every pointwise op that may be a stage of its producer's kernel is; the others carry the reason why not.
@@ -44,32 +45,34 @@ std::vector<int> pointwise_operands(const Graph& graph, const Op& op)
   Formula formula = formula_of(graph, op);
   if (op.outputs.size() != 1)
     return {};
-  const Statement& s = formula.statements.back();
   const Shape& shape = graph.values[static_cast<size_t>(op.outputs[0])].type.shape;
-  if (s.update != Update::assign || s.indices.size() != shape.size() || !covers_plainly(s, shape))
-    return {};
   std::map<int, bool> read_so; // by value
-  const auto value_of = [&](const Expr& e) {
-    return op.inputs[static_cast<size_t>(formula.input_numbers[static_cast<size_t>(e.tensor)])];
-  };
-  for (size_t i = 0; i + 1 < formula.statements.size(); ++i) {
-    const Statement& before = formula.statements[i];
-    const FormulaTensor& made = formula.tensors[static_cast<size_t>(before.target)];
-    if (made.role != Role::local || before.update != Update::assign || has_batch(made.type.shape))
+  std::vector<bool> is_step(formula.tensors.size());
+  for (const Statement& s : formula.statements) {
+    const FormulaTensor& made = formula.tensors[static_cast<size_t>(s.target)];
+    const bool is_last = &s == &formula.statements.back();
+    if (s.update != Update::assign || (made.role != Role::local && !is_last))
       return {};
-    for_each(*before.value, [&](const Expr& e) {
-      if (e.fn == Fn::read && formula.tensors[static_cast<size_t>(e.tensor)].role == Role::input)
-        read_so[value_of(e)] = false;
+    const bool is_pointwise = made.type.shape == shape && s.indices.size() == shape.size() && covers_plainly(s, shape);
+    if (!is_pointwise && (is_last || has_batch(made.type.shape)))
+      return {};
+    bool steps_meet = true;
+    for_each(*s.value, [&](const Expr& e) {
+      if (e.fn != Fn::read)
+        return;
+      if (formula.tensors[static_cast<size_t>(e.tensor)].role != Role::input) {
+        steps_meet = steps_meet && (!is_step[static_cast<size_t>(e.tensor)] || (is_pointwise && e.at == s.at));
+        return;
+      }
+      const int value = op.inputs[static_cast<size_t>(formula.input_numbers[static_cast<size_t>(e.tensor)])];
+      auto [found, is_new] = read_so.try_emplace(value, true);
+      const Shape& its = graph.values[static_cast<size_t>(value)].type.shape;
+      found->second = found->second && is_pointwise && e.at == s.at && its == shape;
     });
+    if (!steps_meet || is_step[static_cast<size_t>(s.target)])
+      return {};
+    is_step[static_cast<size_t>(s.target)] = is_pointwise;
   }
-  for_each(*s.value, [&](const Expr& e) {
-    if (e.fn != Fn::read || formula.tensors[static_cast<size_t>(e.tensor)].role != Role::input)
-      return;
-    const int value = value_of(e);
-    auto [found, is_new] = read_so.try_emplace(value, true);
-    const Shape& its = graph.values[static_cast<size_t>(value)].type.shape;
-    found->second = found->second && e.at == s.at && its == shape;
-  });
   std::vector<int> operands;
   for (auto [value, so] : read_so)
     if (so && graph.values[static_cast<size_t>(value)].kind == ValueKind::result)
