@@ -520,12 +520,20 @@ private:
         return r;
       Update update = reduced_update();
       if (update == Update::min)
-        r = call(Fn::neg, {lane(Fn::lane_max, call(Fn::neg, {r}))});
+        r = reversed(lane(Fn::lane_max, reversed(r)));
       else
         r = lane(update == Update::sum ? Fn::lane_sum : Fn::lane_max, r);
       Fn join = update == Update::sum ? Fn::add : update == Update::max ? Fn::max : Fn::min;
       return call(join, {value(start, -1, nullptr), r});
     });
+  }
+
+  // The smaller, the larger: a type's integers are turned around as a whole, u8 and the least number too.
+  static ExprPtr reversed(const ExprPtr& e)
+  {
+    if (is_float(e->type))
+      return call(Fn::neg, {e});
+    return call(Fn::sub, {constant(e->type == DType::u8 ? 255 : -1, e->type), e});
   }
 
   static ExprPtr lane(Fn fn, ExprPtr of)
