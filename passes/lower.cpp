@@ -346,7 +346,8 @@ private:
         for (size_t b = 0; b < maker.box.size(); b++) {
           const Dim& extent = maker.box[b].extent;
           const Span& span = spans[s][b];
-          if (at[d].uses(static_cast<int>(b)) && !extent.batch && span.extent == extent && span.lo == Affine(0))
+          if (!shape[d].batch && at[d].uses(static_cast<int>(b)) && !extent.batch && span.extent == extent &&
+              span.lo == Affine(0))
             region[tensor][d] = {0, shape[d], false, shape[d].size};
         }
     }
