@@ -44,8 +44,7 @@ DrawnWindow draw_window(Dice& dice, size_t rank, bool is_dilated, bool touches)
     }
     const int64_t padded = w.padding[d] + w.padding[d + rank];
     const int64_t least = touches ? w.dilation[d] : 1;
-    w.in.push_back(std::max(least, span + 1 - padded) +
-                   dice.number(0, dice.one_in(4) && rank < 3 ? 24 : 9 - 2 * static_cast<int64_t>(rank == 3)));
+    w.in.push_back(std::max(least, span + 1 - padded) + dice.number(0, rank == 3 ? 4 : dice.one_in(4) ? 24 : 9));
     w.out.push_back((w.in[d] + padded - span - 1) / w.stride[d] + 1);
   }
   return w;
