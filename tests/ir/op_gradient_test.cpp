@@ -222,7 +222,7 @@ const Example examples[] = {
     {"kl", {{-1, 3}, {-1, 3}}, {{"reduction", "batch_mean"}}, {}, true},
     {"kl", {{-1, 3}, {-1, 3}}, {{"reduction", "none"}}, {}, true},
     {"hinge", {{-1, 6}, {-1}}, {}, {DType::f64, DType::i32}},
-    {"hinge", {{-1, 8, 2}, {-1, 2}}, {{"reduction", "sum"}, {"margin", 0.5}}, {DType::f64, DType::i32}},
+    {"hinge", {{-1, 8, 2}, {-1, 2}}, {{"reduction", "sum"}, {"margin", 0.4567}}, {DType::f64, DType::i32}},
 };
 
 // Neither what is only kept for the way back nor what becomes a running statistic.
