@@ -200,8 +200,7 @@ std::string likelihood_gradient(const OpCall& op, Scores scores)
                                    "z[n@] += exp(x[n,c@] - m[n@])\n"
                                    "dx[n,c@] = (exp(x[n,c@] - m[n@]) / z[n@] - select(c == label[n@], 1, 0))" +
                                        count + " * dloss[]"
-                                 : "dx[n,c@] = select(c == label[n@], -dloss[], 0)" + count + " where c < " +
-                                       l.classes,
+                                 : "dx[n,c@] = select(c == label[n@], -dloss[], 0)" + count + " where c < " + l.classes,
                           op);
   }
   const std::string share = logits ? "exp(x[n,c@] - m[n@]) / z[n@]" : "0",
