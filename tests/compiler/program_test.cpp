@@ -664,7 +664,9 @@ TEST_CASE("the schema knows every op and its keys")
   const auto& layers = schema["properties"]["layers"]["items"]["anyOf"][2]["properties"];
   for (const OpDef* def : op_table()) {
     CAPTURE(def->name);
-    if (def->is_loss || def->is_optimizer)
+    if (def->is_internal)
+      CHECK_FALSE(layers.contains(def->name));
+    if (def->is_loss || def->is_optimizer || def->is_internal)
       continue;
     const auto& layer = layers.at(def->name);
     const auto& properties = layer.contains("anyOf") ? layer["anyOf"][0]["properties"] : layer["properties"];
