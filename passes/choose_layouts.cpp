@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 namespace cnnc {
 
@@ -240,17 +241,30 @@ private:
     size_t inserted = 0;
     if (!any && !fixed)
       return 0;
+    const std::string text = canonical_text(nest);
+    size_t number = 0;
     for (StageLoops& stage : find_stages(nest)) {
       const Store* store = reduction_store(stage);
+      number++;
       if (!store)
         continue;
-      Plan now = plan_stage(nest, stage, target, free);
-      Plan ideal = fixed ? plan_stage(nest, stage, target, all_free) : now;
       std::vector<std::pair<int, std::vector<Affine>>> reads;
       for_each(*store->value, [&](const Expr& e) {
         if (e.fn == Fn::read && e.tensor < static_cast<int>(arguments.size()) && all_free[e.tensor])
           reads.push_back({e.tensor, e.at});
       });
+      if (reads.empty())
+        continue;
+      auto plan = [&](const std::vector<bool>& layouts) {
+        std::string key = fmt::format("{} {} ", number, fmt::join(layouts, "")) + text;
+        auto known = plans.find(key);
+        if (known == plans.end())
+          known = plans.emplace(std::move(key), plan_stage(nest, stage, target, layouts)).first;
+        return known->second;
+      };
+      Plan now = plan(free);
+      bool is_fixed = std::any_of(reads.begin(), reads.end(), [&](const auto& read) { return !free[read.first]; });
+      Plan ideal = is_fixed ? plan(all_free) : now;
       for (const auto& [argument, at] : reads) {
         int value = arguments[argument];
         const Shape& shape = graph.values[value].type.shape;
@@ -286,6 +300,7 @@ private:
   Graph& graph;
   const Target& target;
   Remarks& remarks;
+  std::map<std::string, Plan> plans; // a network repeats its kernels
 };
 
 // What an optimizer reads and writes beside a parameter lies as the parameter does.

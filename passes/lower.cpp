@@ -777,17 +777,6 @@ private:
   std::map<int, Interval> shared_range;
 };
 
-// The nest's text without names that say where it came from: equal texts are equal code.
-std::string canonical_text(Nest nest)
-{
-  nest.name = "k";
-  nest.location = {};
-  nest.last_line = 0;
-  for (size_t b = 0; b < nest.buffers.size(); b++)
-    nest.buffers[b].name = fmt::format("%b{}", b);
-  return to_string(nest);
-}
-
 uint64_t hash_of(std::string_view text)
 {
   uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
@@ -813,6 +802,16 @@ std::string stem_of(const Graph& graph, const Kernel& kernel)
 }
 
 } // namespace
+
+std::string canonical_text(Nest nest)
+{
+  nest.name = "k";
+  nest.location = {};
+  nest.last_line = 0;
+  for (size_t b = 0; b < nest.buffers.size(); b++)
+    nest.buffers[b].name = fmt::format("%b{}", b);
+  return to_string(nest);
+}
 
 Nest lower_kernel(Graph& graph, int kernel)
 {

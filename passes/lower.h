@@ -13,4 +13,7 @@ namespace cnnc {
 // Sets Kernel::arguments; adds temporaries to the graph where a tensor must survive the loop that makes it.
 Nest lower_kernel(Graph&, int kernel);
 
+// The nest without its own name, its buffers' and its place: two kernels of equal text share one nest.
+std::string canonical_text(Nest);
+
 } // namespace cnnc
