@@ -6,8 +6,8 @@ namespace cnnc {
 
 namespace {
 
-// Batch dimensions are named, "N" or "N4" for 4*n; others are numbers where they must be, and names of their own where
-// not.
+// Of an operand, batch dimensions are named, "N" or "N4" for 4*n, and others have names of their own; of a result they
+// are written out: an operand of the same extent may not be there.
 std::string operand(const FormulaTensor& tensor, bool is_output)
 {
   std::string dims;
@@ -15,7 +15,7 @@ std::string operand(const FormulaTensor& tensor, bool is_output)
     const Dim& dim = tensor.type.shape[d];
     dims += d == 0 ? "" : ",";
     if (dim.batch)
-      dims += dim.size == 1 ? "N" : fmt::format("N{}", dim.size);
+      dims += dim.size == 1 ? "N" : is_output ? fmt::format("{}*N", dim.size) : fmt::format("N{}", dim.size);
     else
       dims += is_output ? fmt::format("{}", dim.size) : fmt::format("{}_{}", tensor.name, d);
   }
