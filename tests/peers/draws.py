@@ -335,9 +335,15 @@ def standardized(t, axes, epsilon):
     return t / ((t * t).mean(axes, keepdim=True) + epsilon).sqrt()
 
 
+def varied(g, x):
+    """Not constant: the deviation of such is all rounding."""
+    return g.add("Add", [x, g.weight(x.shape[1:], 0.5)], x.shape, lambda t, w: t + w) if x.is_coarse else x
+
+
 @draw(1, ranks=(3, 4, 5))
 def instance_norm(g, x):
     need(np.prod(x.shape[2:]) >= 6)
+    x = varied(g, x)
     axes, epsilon = list(range(2, x.rank)), g.pick([None, 1e-2, 1e-3])
     shape = [-1] + [1] * (x.rank - 2)
     g.add("InstanceNormalization", [x, g.weight((x.shape[1],), least=0.5), g.weight((x.shape[1],))], x.shape,
@@ -349,6 +355,7 @@ def instance_norm(g, x):
 def layer_norm(g, x):
     axis = g.whole(1, x.rank - 1)
     need(np.prod(x.shape[axis:]) >= 4)
+    x = varied(g, x)
     epsilon = g.pick([None, 1e-2, 1e-3])
     inputs = [x, g.weight(x.shape[axis:], least=0.5)] + ([g.weight(x.shape[axis:])] if g.chance(0.6) else [])
     g.add("LayerNormalization", inputs, x.shape,
@@ -360,6 +367,7 @@ def layer_norm(g, x):
 def group_norm(g, x):
     groups, epsilon = g.pick(divisors(x.shape[1])), g.pick([None, 1e-2, 1e-3])
     need(x.size // x.shape[0] // groups >= 4)
+    x = varied(g, x)
     g.add("GroupNormalization", [x, g.weight((x.shape[1],), least=0.5), g.weight((x.shape[1],))], x.shape,
           lambda t, s, b: torch.nn.functional.group_norm(t, groups, s, b, float(np.float32(epsilon or 1e-5))), scale=2.0,
           num_groups=groups, epsilon=epsilon)

@@ -19,6 +19,7 @@ class Value:
         self.array = array  # of an initializer
         self.learnt = learnt  # an initializer that gradients go to
         self.users = 0
+        self.is_coarse = False  # depends on rounding to whole numbers or signs: it may well be constant
 
     rank = property(lambda self: len(self.shape))
     size = property(lambda self: int(np.prod(self.shape)))
@@ -104,6 +105,8 @@ class Graph:
         shapes = shape if several else [shape]
         dtypes = dtype if isinstance(dtype, list) else [dtype] * len(shapes)
         made = [Value(self.name("t"), *item, scale) for item in zip(shapes, dtypes)]
+        for value in made:
+            value.is_coarse = op in ("Sign", "Floor", "Cast", "ArgMax") or any(v and v.is_coarse for v in inputs)
         for value in inputs:
             if value is not None:
                 value.users += 1
