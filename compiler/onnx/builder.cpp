@@ -362,6 +362,26 @@ std::string OnnxBuilder::unique_name(const std::string& wanted)
   return name;
 }
 
+void OnnxBuilder::rename(int number, const std::string& wanted)
+{
+  const Value& value = graph.values[static_cast<size_t>(number)];
+  Op& op = graph.ops.at(static_cast<size_t>(value.op));
+  if (wanted.empty() || value.output != 0 || op.name == wanted)
+    return;
+  const std::string old = op.name;
+  op.name = unique_name(wanted);
+  const auto follow = [&](int at) {
+    std::string& name = graph.values[static_cast<size_t>(at)].name;
+    if (name == old || name.starts_with(old + "."))
+      name = op.name + name.substr(old.size());
+  };
+  for (const int output : op.outputs)
+    follow(output);
+  for (const int input : op.inputs)
+    if (input >= 0 && graph.values[static_cast<size_t>(input)].kind == ValueKind::parameter)
+      follow(input);
+}
+
 void OnnxBuilder::begin_node(const std::string& name, Location location)
 {
   node_name = name;

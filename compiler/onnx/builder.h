@@ -73,6 +73,8 @@ public:
   // Ops added since begin_node() are named after the node: the one that makes `result` bears the name itself.
   void begin_node(const std::string& name, Location where);
   void end_node(const Operand* result);
+  // The op that makes the value as its first result takes that name, its parameters with it.
+  void rename(int value, const std::string& wanted);
   std::string unique_name(const std::string& wanted); // a name that YAML and C can have, and no other layer has
 
 private:

@@ -335,6 +335,8 @@ private:
         output.value = build.graph.ops[static_cast<size_t>(op)].outputs[0];
         build.end_node(&output);
         taken.insert(output.value);
+      } else {
+        build.rename(output.value, name);
       }
       build.graph.outputs.push_back(output.value);
     }

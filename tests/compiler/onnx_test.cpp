@@ -169,6 +169,18 @@ TEST_CASE("onnx: a batch norm becomes part of its convolution, and shapes vanish
   check_equal(outcome(network, x), outcome(whole, x));
 }
 
+TEST_CASE("onnx: an output keeps its name where a node vanishes before it")
+{
+  Model m({1, 4}, 13, "N");
+  m.tensor("w", random({4, 3}, 1)).add("MatMul", {"w"}).add("Identity");
+  m.nodes.back().outputs = {"scores"};
+  m.last = "scores";
+  const Network network = read(m.output());
+  CHECK(ops(network) == std::vector<std::string>{"dense"});
+  CHECK(network.forward.values[static_cast<size_t>(network.forward.outputs[0])].name == "scores");
+  CHECK(network.forward.find("scores.weight") >= 0);
+}
+
 TEST_CASE("onnx: a first dimension of 1 is the batch, unless something holds to it")
 {
   const Network free = read(small_network(13, ""));
