@@ -18,12 +18,16 @@ namespace cnnc {
 
 namespace {
 
-// One `max=` of plain reads of one operand.
+// One `max=` of plain reads of one operand. Which element it is nobody may ask: equal results tell others apart.
 bool is_maximum(const Graph& graph, const Op& op)
 {
-  Formula formula = formula_of(graph, op);
-  return formula.statements.size() == 1 && formula.statements[0].update == Update::max &&
-         formula.statements[0].value->fn == Fn::read;
+  const Formula formula = formula_of(graph, op);
+  if (formula.statements.size() != 1 ||
+      std::any_of(op.outputs.begin() + 1, op.outputs.end(), [](int v) { return v >= 0; }))
+    return false;
+  const Statement& s = formula.statements[0];
+  return s.update == Update::max && s.value->fn == Fn::read &&
+         formula.tensors[static_cast<size_t>(s.target)].role == Role::output;
 }
 
 } // namespace
