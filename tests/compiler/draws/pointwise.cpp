@@ -50,8 +50,9 @@ int clip(Dice& dice, DrawnGraph& g)
 
 int hard_sigmoid(Dice& dice, DrawnGraph& g)
 {
+  // Sums of few powers of two: f32 and f64 bend at the same numbers.
   return g.op("hard_sigmoid", {g.input("wide", draw_shape(dice, 1, 4))},
-              {{"alpha", dice.pick({0.21, 0.5})}, {"beta", dice.pick({0.47, 0.31})}});
+              {{"alpha", dice.pick({0.25, 0.5})}, {"beta", dice.pick({0.5, 0.3125})}});
 }
 
 int cast(Dice& dice, DrawnGraph& g)
