@@ -236,6 +236,14 @@ def conv_transpose(g, x):
     extra = [g.whole(0, s - 1) for s in stride] if g.chance(0.4) else [0] * rank
     whole = [s * (e - 1) + p + d * (k - 1) + 1
              for s, e, p, d, k in zip(stride, x.shape[2:], extra, dilation, kernel)]
+    told = g.pick(["pads"] * 5 + ["output_shape", "SAME_UPPER", "SAME_LOWER"])
+    if told != "pads":
+        size = [max(1, w - g.whole(0, 3)) for w in whole] if told == "output_shape" else \
+            [e * s for e, s in zip(x.shape[2:], stride)]
+        total = [w - e for w, e in zip(whole, size)]
+        need(min(total) >= 0 and not any(extra))
+        begin = [t // 2 if told == "SAME_UPPER" else t - t // 2 for t in total]
+        end = [t - b for t, b in zip(total, begin)]
     out = [w - b - e for w, b, e in zip(whole, begin, end)]
     need(min(out) > 0)
     weight = g.weight((channels, filters // groups, *kernel), math.sqrt(3 / (channels // groups * np.prod(kernel))))
@@ -246,7 +254,9 @@ def conv_transpose(g, x):
         t = transposed(t, w, b, stride, 0, extra, groups, dilation)
         return t[(slice(None), slice(None), *(slice(b, w - e) for b, w, e in zip(begin, whole, end)))]
 
-    attributes = dict(strides=stride, pads=begin + end if any(begin + end) else None,
+    attributes = dict(strides=stride, pads=begin + end if told == "pads" and any(begin + end) else None,
+                      auto_pad=told if told.startswith("SAME") else None,
+                      output_shape=size if told == "output_shape" else None,
                       output_padding=extra if any(extra) else None, group=groups if groups > 1 else None,
                       dilations=dilation if max(dilation) > 1 else None)
     g.add("ConvTranspose", inputs, fits((x.shape[0], filters, *out)), meaning, scale=x.scale + 0.5,
@@ -273,6 +283,17 @@ def max_pool_and_tap(g, x):
     window = pool_window(g, x, "MaxPool")
     shape = fits((*x.shape[:2], *window.out))
     g.add("MaxPool", [x], [shape, shape], None, dtype=["float32", "int64"], **window.attributes())
+
+
+@draw(0.5, since=9, ranks=(4,), smooth=False)
+def max_unpool(g, x):
+    """What a pool took goes back to its place."""
+    kernel = [g.whole(1, 3), g.whole(2, 3)]
+    need(all(e % k == 0 for e, k in zip(x.shape[2:], kernel)))
+    shape = (*x.shape[:2], *(e // k for e, k in zip(x.shape[2:], kernel)))
+    y, place = g.add("MaxPool", [x], [shape, shape], None, dtype=["float32", "int64"], kernel_shape=kernel, strides=kernel)
+    y = g.add("Sigmoid", [y], shape, None, scale=1.0) if g.chance(0.5) else y
+    g.add("MaxUnpool", [y, place], x.shape, None, kernel_shape=kernel, strides=kernel)
 
 
 @draw(3, ranks=(3, 4, 5))
@@ -1092,3 +1113,11 @@ def resize(g, x):
           nearest_mode=said(rounding, "round_prefer_floor") if mode == "nearest" else None,
           cubic_coeff_a=said(a, -0.75) if mode == "cubic" else None, exclude_outside=1 if outside else None,
           axes=[told_axis(g, axis, x.rank, 19) for axis in axes] if partly else None)
+
+
+@draw(0.7, since=18, ranks=(4,), smooth=False)
+def resize_antialiased(g, x):
+    # ONNX Runtime leaves out what is outside in any case.
+    out = [g.whole(1, extent) for extent in x.shape[2:]]
+    g.add("Resize", [x, None, None, g.integers(out)], (*x.shape[:2], *out), None, mode=g.pick(["linear", "cubic"]),
+          antialias=1, exclude_outside=1, axes=[2, 3], coordinate_transformation_mode=g.pick([None, "pytorch_half_pixel"]))
