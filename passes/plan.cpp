@@ -23,6 +23,10 @@ struct Access {
   bool is_store;
   bool in_reduction;
   bool checked;
+  std::vector<size_t> along = {}; // the box's dimensions that its subscripts use
+  // For the lanes in question:
+  bool in_lanes = false; // its subscripts use them
+  Lane lane = Lane::broadcast;
 };
 
 // A reduced index that slides over the box's: x[h*factor + constant + sign*i], beyond the tensor's ends.
@@ -71,6 +75,10 @@ public:
         outer_operations += count_operations(*store->value) + 0.5;
       }
     }
+    for (Access& access : accesses)
+      for (size_t d = 0; d < box.size(); d++)
+        if (uses(access, box[d].index))
+          access.along.push_back(d);
     if (reductions == 1 && is_sum)
       find_sliders();
     int64_t bytes = 1;
@@ -82,15 +90,15 @@ public:
 
   Plan best()
   {
-    consider(-1, 1, false);
+    consider({-1, 1, false});
     for (const Dimension& d : box)
       if (d.extent && !d.fixed && *d.extent > 1)
         for (int64_t width = full_width; width >= 4; width /= 2)
-          consider(d.index, width, false);
+          consider({d.index, width, false});
     if (reductions == 1 && !has_tap)
       for (const Dimension& d : reduced)
         if (d.extent && !d.fixed && *d.extent >= full_width / 2)
-          consider(d.index, full_width, true);
+          consider({d.index, full_width, true});
     return result;
   }
 
@@ -210,6 +218,12 @@ private:
     int64_t blocks = 1;         // vectors along the lanes
   };
 
+  struct Lanes {
+    int index; // -1: none
+    int64_t width;
+    bool are_reduced;
+  };
+
   int64_t accumulators(const Tile& tile) const
   {
     int64_t product = tile.blocks;
@@ -219,14 +233,11 @@ private:
   }
 
   // Which inner loops an access depends on: how many different loads one step makes.
-  int64_t distinct(const Access& access, const Tile& tile, int lanes) const
+  static int64_t distinct(const Access& access, const Tile& tile)
   {
-    int64_t count = 1;
-    for (size_t d = 0; d < box.size(); d++)
-      if (tile.sizes[d] > 1 && uses(access, box[d].index))
-        count *= tile.sizes[d];
-    if (lanes >= 0 && uses(access, lanes))
-      count *= tile.blocks;
+    int64_t count = access.in_lanes ? tile.blocks : 1;
+    for (size_t d : access.along)
+      count *= tile.sizes[d];
     return count;
   }
 
@@ -235,7 +246,7 @@ private:
     return std::any_of(access.at.begin(), access.at.end(), [&](const Affine& at) { return at.uses(index); });
   }
 
-  bool fits(const Tile& tile, int lanes) const
+  bool fits(const Tile& tile) const
   {
     int64_t accs = accumulators(tile) * (has_tap ? 2 : 1);
     if (reductions == 0)
@@ -244,7 +255,7 @@ private:
     int64_t products = 0;
     for (const Access& access : accesses)
       if (access.in_reduction) {
-        kept = std::min(kept, distinct(access, tile, lanes));
+        kept = std::min(kept, distinct(access, tile));
         products++;
       }
     if (products < 2)
@@ -265,24 +276,22 @@ private:
     return steps;
   }
 
-  double cost_of(const Tile& tile, int lanes, int64_t width, bool reduces_lanes, int64_t batch) const
+  double cost_of(const Tile& tile, double steps, int64_t width, bool reduces_lanes) const
   {
     double accs = static_cast<double>(accumulators(tile));
-    double steps = reductions ? steps_of(lanes, width, batch) : 0;
     double loads = 0, ends = 0;
     for (const Access& access : accesses) {
-      Lane lane = lane_of(access, lanes, width);
-      double count = static_cast<double>(distinct(access, tile, lanes));
+      double count = static_cast<double>(distinct(access, tile));
       if (access.in_reduction) {
-        double cost = load_cost[static_cast<int>(lane)] * (access.checked ? 2 : 1);
+        double cost = load_cost[static_cast<int>(access.lane)] * (access.checked ? 2 : 1);
         // A panel larger than the first cache comes from the second.
-        if (lane == Lane::contiguous && count * static_cast<double>(width) * 4 * steps > target.l1_bytes / 2)
+        if (access.lane == Lane::contiguous && count * static_cast<double>(width) * 4 * steps > target.l1_bytes / 2)
           cost *= 5;
         loads += count * cost;
       } else if (access.is_store) {
-        ends += accs * store_cost[static_cast<int>(lane)];
+        ends += accs * store_cost[static_cast<int>(access.lane)];
       } else {
-        ends += count * load_cost[static_cast<int>(lane)];
+        ends += count * load_cost[static_cast<int>(access.lane)];
       }
     }
     double work = accs * 0.5 * operations;
@@ -294,87 +303,80 @@ private:
   }
 
   // Of the whole box: full tiles and tails, per image.
-  double total(const Tile& tile, int lanes, int64_t width, bool reduces_lanes) const
+  double total(Tile& tile, const Lanes& lanes) const
   {
     double sum = 0;
-    for (int64_t batch : batches)
-      sum += total_over(0, 1, tile, lanes, width, reduces_lanes, batch) / static_cast<double>(batch);
+    for (int64_t batch : batches) {
+      const double steps = reductions ? steps_of(lanes.index, lanes.width, batch) : 0;
+      sum += total_over(0, 1, tile, lanes, steps, batch) / static_cast<double>(batch);
+    }
     return sum;
   }
 
-  double total_over(size_t d, double times, Tile tile, int lanes, int64_t width, bool reduces_lanes,
-                    int64_t batch) const
+  // `tile` is as before when it returns.
+  double total_over(size_t d, double times, Tile& tile, const Lanes& lanes, double steps, int64_t batch) const
   {
     if (d == box.size())
-      return times * cost_of(tile, lanes, width, reduces_lanes, batch);
+      return times * cost_of(tile, steps, lanes.width, lanes.are_reduced);
+    const bool has_lanes = box[d].index == lanes.index;
     int64_t extent = box[d].extent ? *box[d].extent : box[d].fixed ? 8 : batch;
-    if (box[d].index == lanes) {
-      int64_t vectors = ceil_div(extent, width), blocks = tile.blocks;
-      double sum = 0;
-      if (vectors / blocks > 0)
-        sum +=
-            total_over(d + 1, times * static_cast<double>(vectors / blocks), tile, lanes, width, reduces_lanes, batch);
-      if (vectors % blocks > 0) {
-        tile.blocks = vectors % blocks;
-        sum += total_over(d + 1, times, tile, lanes, width, reduces_lanes, batch);
-      }
-      return sum;
-    }
-    int64_t size = tile.sizes[d];
+    if (has_lanes)
+      extent = ceil_div(extent, lanes.width);
+    int64_t& size = has_lanes ? tile.blocks : tile.sizes[d];
+    const int64_t full = size, tail = extent % full;
     double sum = 0;
-    if (extent / size > 0)
-      sum += total_over(d + 1, times * static_cast<double>(extent / size), tile, lanes, width, reduces_lanes, batch);
-    if (extent % size > 0) {
+    if (extent / full > 0)
+      sum += total_over(d + 1, times * static_cast<double>(extent / full), tile, lanes, steps, batch);
+    if (tail > 0) {
       // A batch's tail runs image by image.
-      double count = box[d].extent ? 1 : static_cast<double>(extent % size);
-      tile.sizes[d] = box[d].extent ? extent % size : 1;
-      sum += total_over(d + 1, times * count, tile, lanes, width, reduces_lanes, batch);
+      const bool is_one_tile = has_lanes || box[d].extent;
+      size = is_one_tile ? tail : 1;
+      sum += total_over(d + 1, is_one_tile ? times : times * static_cast<double>(tail), tile, lanes, steps, batch);
+      size = full;
     }
     return sum;
   }
 
-  void consider(int lanes, int64_t width, bool reduces_lanes)
+  void consider(const Lanes& lanes)
   {
+    for (Access& access : accesses) {
+      access.in_lanes = lanes.index >= 0 && uses(access, lanes.index);
+      access.lane = lane_of(access, lanes.index, lanes.width);
+    }
     Tile tile;
     tile.sizes.assign(box.size(), 1);
-    enumerate(0, tile, lanes, width, reduces_lanes);
+    enumerate(0, tile, lanes);
   }
 
-  void enumerate(size_t d, Tile& tile, int lanes, int64_t width, bool reduces_lanes)
+  void enumerate(size_t d, Tile& tile, const Lanes& lanes)
   {
     if (d == box.size()) {
-      inside.assign(sliders.empty() ? 0 : reduced.size(), 1);
-      for (const Slider& s : sliders)
-        if (box[s.box].index != lanes)
-          inside[s.reduced] = std::min(inside[s.reduced], steps_inside(s, tile.sizes[s.box]) /
-                                                              static_cast<double>(*reduced[s.reduced].extent));
-      double cycles = total(tile, lanes, width, reduces_lanes);
-      if (result.cycles == 0 || cycles < result.cycles * 0.9999) {
-        result.cycles = cycles;
-        result.schedule = schedule_of(tile, lanes, width);
-      }
+      price(tile, lanes);
       return;
     }
-    if (box[d].index == lanes) {
-      int64_t vectors = ceil_div(*box[d].extent, width);
-      for (int64_t blocks = 1; blocks <= vectors; blocks++) {
-        tile.blocks = blocks;
-        if (!fits(tile, lanes))
-          break;
-        enumerate(d + 1, tile, lanes, width, reduces_lanes);
-      }
-      tile.blocks = 1;
-      return;
+    const bool has_lanes = box[d].index == lanes.index, can_tile = !box[d].fixed && reductions > 0;
+    const int64_t most = has_lanes       ? ceil_div(*box[d].extent, lanes.width)
+                         : !can_tile     ? 1
+                         : box[d].extent ? *box[d].extent
+                                         : 6;
+    int64_t& size = has_lanes ? tile.blocks : tile.sizes[d];
+    for (size = 1; size <= most && fits(tile); size++)
+      enumerate(d + 1, tile, lanes);
+    size = 1;
+  }
+
+  void price(Tile& tile, const Lanes& lanes)
+  {
+    inside.assign(sliders.empty() ? 0 : reduced.size(), 1);
+    for (const Slider& s : sliders)
+      if (box[s.box].index != lanes.index)
+        inside[s.reduced] = std::min(inside[s.reduced], steps_inside(s, tile.sizes[s.box]) /
+                                                            static_cast<double>(*reduced[s.reduced].extent));
+    double cycles = total(tile, lanes);
+    if (result.cycles == 0 || cycles < result.cycles * 0.9999) {
+      result.cycles = cycles;
+      result.schedule = schedule_of(tile, lanes.index, lanes.width);
     }
-    bool can_tile = !box[d].fixed && reductions > 0;
-    int64_t most = !can_tile ? 1 : box[d].extent ? *box[d].extent : 6;
-    for (int64_t size = 1; size <= most; size++) {
-      tile.sizes[d] = size;
-      if (!fits(tile, lanes))
-        break;
-      enumerate(d + 1, tile, lanes, width, reduces_lanes);
-    }
-    tile.sizes[d] = 1;
   }
 
   StageSchedule schedule_of(const Tile& tile, int lanes, int64_t width) const

@@ -10,7 +10,17 @@ namespace {
 
 class Builder {
 public:
-  Builder(const Graph& graph, const Kernel& kernel) : graph(graph), kernel(kernel), users(users_of(graph)) {}
+  Builder(const Graph& graph, const Kernel& kernel)
+      : graph(graph),
+        kernel(kernel),
+        is_read_elsewhere(graph.values.size())
+  {
+    for (const Op& op : graph.ops)
+      if (op.kernel != this_kernel())
+        for (int input : op.inputs)
+          if (input >= 0)
+            is_read_elsewhere[input] = true;
+  }
 
   StagedKernel build()
   {
@@ -45,8 +55,7 @@ private:
     for (const StateUpdate& update : graph.updates)
       if (update.value == value)
         return true;
-    return std::any_of(users[value].begin(), users[value].end(),
-                       [&](int user) { return graph.ops[user].kernel != this_kernel(); });
+    return is_read_elsewhere[value];
   }
 
   int this_kernel() const { return static_cast<int>(&kernel - graph.kernels.data()); }
@@ -507,7 +516,7 @@ private:
 
   const Graph& graph;
   const Kernel& kernel;
-  std::vector<std::vector<int>> users;
+  std::vector<bool> is_read_elsewhere; // for each value of the graph
   StagedKernel result;
   std::map<int, Statement> first_values;
   std::vector<int> in_memory;
