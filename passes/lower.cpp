@@ -132,7 +132,6 @@ private:
   // An update that reads its parameter point for point, in the stage that makes the new value, writes in its place.
   void find_in_place()
   {
-    std::vector<std::vector<int>> users = users_of(graph);
     for (const StateUpdate& update : graph.updates) {
       int made = -1, old = -1;
       for (size_t t = 0; t < staged.tensors.size(); t++) {
@@ -143,8 +142,7 @@ private:
       }
       if (made < 0 || old < 0 || staged.tensors[made].stage < 0)
         continue;
-      int last_user = users[update.target].empty() ? -1 : users[update.target].back();
-      bool ok = users[update.value].empty() && kernel.ops.size() > 0 && last_user <= kernel.ops.back();
+      bool ok = kernel.ops.size() > 0 && is_read_last(update.target) && !is_read(update.value);
       const Stage& maker = stage(staged.tensors[made].stage);
       const std::vector<Affine>* at = nullptr;
       for (const Stage::Write& write : maker.writes)
@@ -161,6 +159,19 @@ private:
       if (ok)
         in_place[made] = old;
     }
+  }
+
+  // In all of the graph.
+  bool is_read(int value) const { return last_user(value) >= 0; }
+  // By no op behind this kernel.
+  bool is_read_last(int value) const { return last_user(value) <= kernel.ops.back(); }
+
+  int last_user(int value) const
+  {
+    for (size_t o = graph.ops.size(); o-- > 0;)
+      if (std::find(graph.ops[o].inputs.begin(), graph.ops[o].inputs.end(), value) != graph.ops[o].inputs.end())
+        return static_cast<int>(o);
+    return -1;
   }
 
   bool is_read_outside(int tensor, int own_stage) const
