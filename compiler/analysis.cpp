@@ -199,11 +199,9 @@ bool is_learnt(const OpDef& def, const std::string& operand)
   return true;
 }
 
-} // namespace
-
-std::vector<OpCost> costs_of(const Graph& graph)
+// Each parameter at its first reader.
+std::vector<OpCost> parameter_costs(const Graph& graph)
 {
-  const Fields fields(graph);
   std::vector<OpCost> costs;
   std::vector<bool> counted(graph.values.size(), false);
   for (size_t i = 0; i < graph.ops.size(); ++i) {
@@ -220,13 +218,32 @@ std::vector<OpCost> costs_of(const Graph& graph)
       const bool learnt = k >= operands.size() || is_learnt(*op.def, operands[k].name);
       (learnt ? cost.parameters : cost.statistics) += elements(graph.values[static_cast<size_t>(input)].type.shape);
     }
-    cost.multiply_adds = multiply_adds(fields.formula(i));
-    const TensorType& type = graph.values[static_cast<size_t>(graph.ops[i].outputs[0])].type;
-    cost.bytes = graph.ops[i].def->is_view ? 0 : elements(type.shape) * bytes_of(type.dtype);
-    fields.find(i, cost);
     costs.push_back(std::move(cost));
   }
   return costs;
+}
+
+} // namespace
+
+std::vector<OpCost> costs_of(const Graph& graph)
+{
+  const Fields fields(graph);
+  std::vector<OpCost> costs = parameter_costs(graph);
+  for (size_t i = 0; i < graph.ops.size(); ++i) {
+    costs[i].multiply_adds = multiply_adds(fields.formula(i));
+    const TensorType& type = graph.values[static_cast<size_t>(graph.ops[i].outputs[0])].type;
+    costs[i].bytes = graph.ops[i].def->is_view ? 0 : elements(type.shape) * bytes_of(type.dtype);
+    fields.find(i, costs[i]);
+  }
+  return costs;
+}
+
+int64_t parameters_of(const Graph& graph)
+{
+  int64_t total = 0;
+  for (const OpCost& cost : parameter_costs(graph))
+    total += cost.parameters;
+  return total;
 }
 
 std::string field_text(const Graph& graph, const OpCost& cost)

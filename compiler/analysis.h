@@ -29,6 +29,10 @@ struct OpCost {
 };
 
 std::vector<OpCost> costs_of(const Graph&);
+// Of one op's formula, for one image.
+int64_t multiply_adds(const Formula&);
+// Elements of all learnt parameters: the sum of costs_of(), without the receptive fields, which take long in deep nets.
+int64_t parameters_of(const Graph&);
 
 // "5 x 5", "all": without the first dimension (channels) of a picture.
 std::string field_text(const Graph&, const OpCost&);

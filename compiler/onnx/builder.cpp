@@ -9,8 +9,24 @@ namespace cnnc {
 
 namespace {
 
-// All that reading may compute, in bytes: no more than the weights of the largest networks.
-constexpr int64_t known_limit = int64_t{2} << 30;
+// What reading may compute, in points of the formulas' index spaces: some for shapes, masks and position tables that a
+// small file spells out, and a few turns over the tensors in the file.
+constexpr int64_t free_points = int64_t{1} << 23, points_an_element = 8;
+
+// Saturates.
+int64_t points_of(const Formula& formula)
+{
+  int64_t total = 0;
+  for (const Statement& statement : formula.statements) {
+    int64_t points = 1;
+    for (const Index& index : statement.indices)
+      if (__builtin_mul_overflow(points, index.extent.size, &points))
+        return INT64_MAX;
+    if (__builtin_add_overflow(total, points, &total))
+      return INT64_MAX;
+  }
+  return total;
+}
 
 bool is_parameter(const OpDef& def, const std::string& operand)
 {
@@ -99,11 +115,16 @@ Shape broadcast(const Shape& a, const Shape& b)
   return result;
 }
 
-void OnnxBuilder::count_known(int64_t bytes) const
+OnnxBuilder::OnnxBuilder(const std::string& name, int64_t given) : allowance(free_points + points_an_element * given)
 {
-  known_bytes += bytes;
-  if (known_bytes > known_limit)
-    throw Error({}, "the file asks for more than 2 GiB of constants that are not in it");
+  graph.name = name;
+}
+
+void OnnxBuilder::count_known(int64_t points) const
+{
+  if (points > allowance)
+    throw Error({}, "to compute its constants takes too long: they are much larger than what is in the file");
+  allowance -= points;
 }
 
 Operand OnnxBuilder::known(Tensor tensor, const std::string& name) const
@@ -131,7 +152,7 @@ Operand OnnxBuilder::filled(DType dtype, const Shape& shape, double value) const
     dims.push_back(dim.size);
   }
   const int64_t count = elements(shape);
-  count_known(count > known_limit ? count : count * bytes_of(dtype));
+  count_known(count);
   Tensor tensor(dtype, dims);
   if (value != 0)
     for (int64_t i = 0; i < count; ++i)
@@ -207,9 +228,7 @@ std::vector<Operand> OnnxBuilder::ops(const std::string& row, const std::vector<
     std::vector<const Tensor*> tensors;
     for (const int number : meaning.input_numbers)
       tensors.push_back(inputs.at(static_cast<size_t>(number))->data.get());
-    for (const FormulaTensor& tensor : meaning.tensors)
-      if (tensor.role != Role::input)
-        count_known(elements(tensor.type.shape) * bytes_of(tensor.type.dtype));
+    count_known(points_of(meaning));
     for (Tensor& tensor : interpret(meaning, tensors))
       results.push_back(known(std::move(tensor)));
     return results;
@@ -320,6 +339,7 @@ bool OnnxBuilder::merge_scale(const Operand& x, const std::vector<double>& scale
     return false;
   if (op.inputs[2] >= 0 && !graph.values[static_cast<size_t>(op.inputs[2])].data)
     return false;
+  count_known(graph.values[weight].data->size());
   auto scaled = std::make_shared<Tensor>(*graph.values[weight].data);
   // [filter, ...], or [channel, filter of the channel's group, ...]
   int64_t inner = 1;

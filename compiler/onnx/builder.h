@@ -41,7 +41,8 @@ struct UnknownValue {
 
 class OnnxBuilder {
 public:
-  explicit OnnxBuilder(const std::string& name) { graph.name = name; }
+  // `given`: elements of the tensors in the file, which allow so much more to be computed from them.
+  OnnxBuilder(const std::string& name, int64_t given);
 
   Graph graph;
 
@@ -82,9 +83,9 @@ private:
   std::string node_name;
   size_t first_op = 0;
   std::set<std::string, std::less<>> names;
-  mutable int64_t known_bytes = 0; // of all that was computed
+  mutable int64_t allowance; // how many elements may still be computed while reading
 
-  void count_known(int64_t bytes) const;
+  void count_known(int64_t points) const; // throws Error where that is too much
   void check_batch(const OpDef&, const Op&) const;
 };
 

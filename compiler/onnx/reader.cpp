@@ -128,7 +128,7 @@ public:
         order(order),
         values(values),
         batch(batch),
-        build(network_name(model)),
+        build(network_name(model), elements_of(model)),
         source(std::make_shared<const Source>(Source{model.path, ""}))
   {
   }
@@ -173,6 +173,18 @@ private:
     warning.where = Location{source, 1, 1};
     warning.text = std::move(text);
     warnings.push_back(std::move(warning));
+  }
+
+  static int64_t elements_of(const OnnxModel& model)
+  {
+    int64_t total = 0;
+    for (const auto& [name, tensor] : model.initializers)
+      total += tensor->size();
+    for (const OnnxNode& node : model.nodes)
+      for (const auto& [name, value] : node.attributes)
+        if (const auto* tensor = std::get_if<OnnxTensor>(&value))
+          total += *tensor ? (*tensor)->size() : 0;
+    return total;
   }
 
   static std::string network_name(const OnnxModel& model)

@@ -18,12 +18,9 @@ int check_command(const Arguments& arguments)
   const Network network = read_network(path);
   for (const Warning& warning : network.warnings)
     print(render(warning.where, "warning", warning.text) + "\n");
-  int64_t parameters = 0;
-  for (const OpCost& cost : costs_of(network.forward))
-    parameters += cost.parameters;
   std::string text =
       fmt::format("{}: fine: {}, {}", path, counted(static_cast<int64_t>(network.forward.ops.size()), "operation"),
-                  counted(parameters, "parameter"));
+                  counted(parameters_of(network.forward), "parameter"));
   if (!network.warnings.empty())
     text += ", " + counted(static_cast<int64_t>(network.warnings.size()), "warning");
   print(text + "\n");

@@ -450,6 +450,13 @@ TEST_CASE("onnx: shapes that are none")
   bomb.tensor("s", integers({1 << 20, 1 << 20}));
   bomb.nodes.push_back({"ConstantOfShape", "", "fill", {"s"}, {"big"}, {}, 0});
   refused(bomb.add("Add", {"big"}).output(), "constants");
+  Model doubling({1, 4}); // each turn twice as large as the one before
+  doubling.tensor("d0", integers({1, 2, 3, 4}));
+  for (int i = 0; i < 60; ++i) {
+    const std::string from = fmt::format("d{}", i);
+    doubling.nodes.push_back({"Concat", "", "", {from, from}, {fmt::format("d{}", i + 1)}, {{"axis", int64_t{0}}}, 0});
+  }
+  refused(doubling.add("Reshape", {"d60"}).output(), "constants");
   refused(Model({1, 0}).add("Relu").output(), "");
   Model dynamic({2, 4});
   dynamic.inputs.push_back({"shape", DType::i64, std::vector<OnnxExtent>{{2, ""}}});
