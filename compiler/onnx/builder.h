@@ -83,7 +83,8 @@ private:
   std::string node_name;
   size_t first_op = 0;
   std::set<std::string, std::less<>> names;
-  mutable int64_t allowance; // how many elements may still be computed while reading
+  mutable int64_t allowance;        // how many points may still be computed while reading
+  mutable int64_t filled_bytes = 0; // of constants that are one number again and again
 
   void count_known(int64_t points) const; // throws Error where that is too much
   void check_batch(const OpDef&, const Op&) const;
