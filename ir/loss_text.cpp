@@ -1,8 +1,8 @@
 // With h = (c == label[n], and that is not ignored), w the class weights (1 without), u = label_smoothing:
 //
-//   k[n] = sum over c of h*w[c]           t[n] = sum over c of h*w[c]*x[n,c]          l[n] = log(sum over c of
-//   exp(x[n,c])) v[n] = sum over c of h                s[n] = sum over c of w[c]*x[n,c]            W = sum of w e[n] =
-//   (1 - u) * (k*l - t) + u/C * v * (W*l - s) mean: the sum of e divided by the sum of k
+//   k[n] = sum over c of h*w[c]     t[n] = sum over c of h*w[c]*x[n,c]     l[n] = log(sum over c of exp(x[n,c]))
+//   v[n] = sum over c of h          s[n] = sum over c of w[c]*x[n,c]       W = sum over c of w[c]
+//   e[n] = (1 - u) * (k*l - t) + u/C * v * (W*l - s)                       mean: the sum of e divided by the sum of k
 //
 // as SoftmaxCrossEntropyLoss of ONNX and cross_entropy of PyTorch have it; log-probabilities are the same with l = 0. A
 // label that is no channel has k = v = t = 0: it counts for nothing.

@@ -1,17 +1,16 @@
 // One loop nest for each kernel.
 //
-//   kernel k0 {                                  parallel-free, scalar, canonical:
-//     %c = conv2d %x, @w, @b                     for n in 0..N, o in 0..16, h in 0..10, w in 0..10 {
-//     %r = relu %c                        =>       %c[] = @b[o]
-//   }                                              for c in 0..6, i in 0..5, j in 0..5 { %c[] += %x[n,c,h + i,w + j] *
-//   @w[o,c,i,j] }
-//                                                  %r[n,o,h,w] = select(%c[] < 0, 0, %c[])
-//                                                }
+//   kernel k0 {                    for n in 0..N, o in 0..16, h in 0..10, w in 0..10 {
+//     %c = conv2d %x, @w, @b         %c[] = @b[o]
+//     %r = relu %c             =>    for c in 0..6, i in 0..5, j in 0..5 {
+//   }                                  %c[] += %x[n,c,h + i,w + j] * @w[o,c,i,j]
+//                                    }
+//                                    %r[n,o,h,w] = select(%c[] < 0, 0, %c[])
+//                                  }
 //
 // Needs:  every op in a kernel.
-// Leaves: every kernel has a nest; equal kernels share one. Values that live inside one point are `registers`, values
-// of
-//         one shared iteration are `local`, all others are arguments.
+// Leaves: every kernel has a nest; equal kernels share one; no loop is parallel or a vector. Values that live inside
+//         one point are `registers`, values of one shared iteration are `local`, all others are arguments.
 #include "passes/lower.h"
 
 #include <fmt/format.h>

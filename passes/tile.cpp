@@ -1,10 +1,12 @@
 // Loops over tiles around loops inside a tile; one accumulator becomes a tile of them.
 //
-//   for h in 0..10, w in 0..10 {                     for h in 0..10, w in 0..10 step 5 {
-//     %acc[] = 0                                       for w.in in 0..5 { %acc[w.in] = 0 }
-//     for c in 0..6 { %acc[] += %x[c,h,w] * @w[c] }    for c in 0..6, w.in in 0..5 { %acc[w.in] += %x[c,h,w + w.in] *
-//     @w[c] } %y[h,w] = %acc[]                            =>   for w.in in 0..5 { %y[h,w + w.in] = %acc[w.in] }
-//   }                                                }
+//   for h in 0..10, w in 0..10 {                        for h in 0..10, w in 0..10 step 5 {
+//     %acc[] = 0                                          for w.in in 0..5 { %acc[w.in] = 0 }
+//     for c in 0..6 { %acc[] += %x[c,h,w] * @w[c] }  =>   for c in 0..6, w.in in 0..5 {
+//     %y[h,w] = %acc[]                                      %acc[w.in] += %x[c,h,w + w.in] * @w[c]
+//   }                                                     }
+//                                                         for w.in in 0..5 { %y[h,w + w.in] = %acc[w.in] }
+//                                                       }
 //
 // An extent that the size does not divide gets a tail of its own behind an `if`; a tail that depends on the batch runs
 // one by one. What is inside a tile keeps the index's name: `w.in`; vectors along an index are `o.block`, inside one

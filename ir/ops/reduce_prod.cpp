@@ -1,5 +1,5 @@
-// y = the product of x over the axes, by halves: of 5 elements  p[k] = x[k]*x[k + 3], p[2] = x[2];  q[k] = p[k]*p[k +
-// 2], q[1] = p[1];  y = q[0]*q[1]
+// y = the product of x over the axes, by halves: of 5 elements
+//   p[k] = x[k]*x[k + 3], p[2] = x[2];   q[k] = p[k]*p[k + 2], q[1] = p[1];   y = q[0]*q[1]
 //
 // So the gradient is a product of the other factors, and right where one of them is 0.
 #include "ir/reduction.h"
