@@ -152,6 +152,12 @@ void widen_taps(Formula& formula)
 
 } // namespace
 
+void OpCall::want_floats() const
+{
+  if (const DType dtype = inputs.at(0).type->dtype; !is_float(dtype))
+    throw Error({}, fmt::format("its operand is {}: real numbers are wanted, which a cast makes", to_string(dtype)));
+}
+
 int64_t OpCall::integer(std::string_view name) const
 {
   const auto found = symbols.find(name);

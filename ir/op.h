@@ -69,6 +69,7 @@ struct OpCall {
 
   const Shape& shape(size_t input) const { return inputs.at(input).type->shape; }
   bool has(size_t input) const { return input < inputs.size() && inputs[input].type.has_value(); }
+  void want_floats() const;                     // throws Error where the first operand is of integers
   int64_t integer(std::string_view name) const; // also of booleans
   double real(std::string_view name) const;
   const std::string& text(std::string_view name) const;

@@ -70,6 +70,16 @@ Shape reduced_shape(const OpCall& op)
   return shape;
 }
 
+Dim reduced_count(const OpCall& op)
+{
+  Dim count;
+  for (const size_t axis : reduced_axes(op)) {
+    count.size *= op.shape(0)[axis].size; // at most all elements, which are counted
+    count.batch = count.batch || op.shape(0)[axis].batch;
+  }
+  return count;
+}
+
 std::vector<std::string> kept_subscripts(const OpCall& op, const std::vector<std::string>& all)
 {
   const std::vector<size_t> axes = reduced_axes(op);
@@ -85,11 +95,7 @@ std::vector<std::string> kept_subscripts(const OpCall& op, const std::vector<std
 std::string reduction_text(const OpCall& op, std::string_view text)
 {
   const std::vector<std::string> all = index_names(op.shape(0).size());
-  Dim count;
-  for (const size_t axis : reduced_axes(op)) {
-    count.size *= op.shape(0)[axis].size; // at most all elements, which are counted
-    count.batch = count.batch || op.shape(0)[axis].batch;
-  }
+  const Dim count = reduced_count(op);
   // The batch as a value is i64, which becomes no other integer by itself.
   std::string number = extent_text(count);
   if (count.batch)

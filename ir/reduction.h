@@ -17,6 +17,7 @@ std::vector<AttributeDef> arg_reduction_attributes();
 std::vector<size_t> reduced_axes(const OpCall&);
 // The result's shape.
 Shape reduced_shape(const OpCall&);
+Dim reduced_count(const OpCall&); // elements that one result is made of
 // The result's subscripts, where the operand's are `all`.
 std::vector<std::string> kept_subscripts(const OpCall&, const std::vector<std::string>& all);
 

@@ -12,6 +12,7 @@ namespace {
 
 std::string formula(const Window& window, const OpCall& op)
 {
+  op.want_floats();
   const std::string ranges = fmt::format("\n  where {}, {}\n", window.index_ranges(), window.tap_ranges());
   const std::string sum = fmt::format("s[n,c{}] += x[n, c{}]{}", window.indices(), window.places(), ranges);
   const AttributeDef padding = window.padding_attribute(""), kernel = window.kernel_attribute(""),

@@ -27,6 +27,7 @@ Subscripts subscripts(const OpCall& op)
 
 std::string average(const OpCall& op)
 {
+  op.want_floats();
   const Subscripts s = subscripts(op);
   return fmt::format("s[n,c] += x[{}]\n"
                      "y[{}] = s[n,c] / {}",

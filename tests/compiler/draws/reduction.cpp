@@ -44,13 +44,14 @@ DrawOp along_axis(const std::string& name)
 
 const std::vector<DType> floats{DType::f32},
     numbers{DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64},
+    any_number{DType::f32, DType::f32, DType::f64, DType::i32, DType::i64, DType::u8, DType::i8},
     compared{DType::f32, DType::f32, DType::f64, DType::i32, DType::u8, DType::i8, DType::boolean};
 
 const Draws draws = {
     {"softmax", along_axis("softmax")},
     {"log_softmax", along_axis("log_softmax")},
     {"reduce_sum", reduction("reduce_sum", numbers)},
-    {"reduce_mean", reduction("reduce_mean", numbers)},
+    {"reduce_mean", reduction("reduce_mean", any_number)},
     {"reduce_max", reduction("reduce_max", compared)},
     {"reduce_min", reduction("reduce_min", compared)},
     {"reduce_prod", reduction("reduce_prod", numbers, "x", false)},
