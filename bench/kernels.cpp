@@ -9,6 +9,7 @@
 #include "compiler/compile_nest.h"
 #include "compiler/jit.h"
 #include "compiler/machine.h"
+#include "compiler/peak.h"
 
 #include <fmt/format.h>
 
@@ -27,46 +28,6 @@ double seconds(Clock::time_point from)
 {
   return std::chrono::duration<double>(Clock::now() - from).count();
 }
-
-// Independent chains of FMAs, enough to hide their latency: as many as registers allow.
-class Peak {
-public:
-  explicit Peak(const Target& target) : lanes(static_cast<int>(target.lanes(4)))
-  {
-    int chains = std::min(target.vector_registers - 4, 24);
-    std::string text = fmt::format(
-        "nest @peak(in %x: f32[64], in %r: f32[1], out %y: f32[{0},{1}]) {{\n"
-        "  registers %acc: f32[{0},{1}]\n"
-        "  for point in 0..1 {{\n"
-        "    unroll a in 0..{0} {{ lanes l in 0..{1} {{ %acc[a,l] = 0 }} }}\n"
-        "    for i in 0..{2} {{ unroll a in 0..{0} {{ lanes l in 0..{1} {{ %acc[a,l] += %x[l] * %r[0] }} }} }}\n"
-        "    unroll a in 0..{0} {{ lanes l in 0..{1} {{ %y[a,l] = %acc[a,l] }} }}\n"
-        "  }}\n}}\n",
-        chains, lanes, steps);
-    Nest nest = parse_nest(std::make_shared<Source>(Source{"peak", text}));
-    CompiledNest compiled = compile_nest(nest, target);
-    jit.add(compiled.bytes);
-    run = jit.find<RegionFunction>(compiled.regions[0].symbol);
-    flops = 2.0 * chains * lanes * steps;
-    y.resize(static_cast<size_t>(chains * lanes));
-  }
-
-  double gflops()
-  {
-    void* args[] = {x.data(), r.data(), y.data()};
-    Clock::time_point from = Clock::now();
-    run(args, 1, nullptr, 0, 1);
-    return flops / seconds(from) * 1e-9;
-  }
-
-private:
-  static constexpr int steps = 100000;
-  int lanes;
-  Jit jit;
-  RegionFunction* run = nullptr;
-  double flops = 0;
-  std::vector<float> x = std::vector<float>(64, 1.0f), r = std::vector<float>(1, 1e-9f), y;
-};
 
 struct Row {
   std::string name;

@@ -29,20 +29,6 @@ bool multiplies_reads(const Expr& e)
   return found;
 }
 
-int64_t multiply_adds(const Formula& formula)
-{
-  int64_t total = 0;
-  for (const Statement& statement : formula.statements) {
-    if (statement.update != Update::sum || !multiplies_reads(*statement.value))
-      continue;
-    int64_t points = 1;
-    for (const Index& index : statement.indices)
-      points = saturated(points, index.extent.size, true);
-    total = saturated(total, points, false);
-  }
-  return total;
-}
-
 // For each dimension the elements that are needed; nothing: none are.
 using Box = std::optional<std::vector<Interval>>;
 
@@ -224,6 +210,20 @@ std::vector<OpCost> parameter_costs(const Graph& graph)
 }
 
 } // namespace
+
+int64_t multiply_adds(const Formula& formula)
+{
+  int64_t total = 0;
+  for (const Statement& statement : formula.statements) {
+    if (statement.update != Update::sum || !multiplies_reads(*statement.value))
+      continue;
+    int64_t points = 1;
+    for (const Index& index : statement.indices)
+      points = saturated(points, index.extent.size, true);
+    total = saturated(total, points, false);
+  }
+  return total;
+}
 
 std::vector<OpCost> costs_of(const Graph& graph)
 {

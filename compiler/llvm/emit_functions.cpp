@@ -1,6 +1,8 @@
 // Every step in the order of the kernels; every operand with its place.
 #include "compiler/llvm/emit_functions.h"
 
+#include "compiler/analysis.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -149,13 +151,20 @@ private:
     return output_place(static_cast<size_t>(at - graph.outputs.begin()));
   }
 
+  // What a step costs beside one image, and for each.
+  struct Cost {
+    double fixed = 0, per_image = 0;
+  };
+
   void step(llvm::Constant* region, const std::vector<llvm::Constant*>& operands, int line, int64_t tasks,
-            int64_t tasks_per_image, double work, double work_per_image, const std::string& name)
+            int64_t tasks_per_image, Cost work, Cost operations, Cost bytes, const std::string& name)
   {
     if (operands.size() > 4096)
       throw InternalError(fmt::format("kernel '{}' has {} operands", name, operands.size()));
-    steps.push_back(t.record({region, t.array(operands), t.i32(static_cast<int64_t>(operands.size())), t.i32(line),
-                              t.i64(tasks), t.i64(tasks_per_image), t.f64(work), t.f64(work_per_image), t.text(name)}));
+    steps.push_back(
+        t.record({region, t.array(operands), t.i32(static_cast<int64_t>(operands.size())), t.i32(line), t.i64(tasks),
+                  t.i64(tasks_per_image), t.f64(work.fixed), t.f64(work.per_image), t.f64(operations.fixed),
+                  t.f64(operations.per_image), t.f64(bytes.fixed), t.f64(bytes.per_image), t.text(name)}));
   }
 
   void run(const Kernel& kernel, const std::vector<EmittedRegion>& regions)
@@ -172,21 +181,42 @@ private:
       operands.push_back(operand(v));
     const double one = Work(nest, 1).total, two = Work(nest, 2).total;
     const int line = kernel.ops.empty() ? 0 : graph.ops.at(static_cast<size_t>(kernel.ops[0])).location.line;
+    Cost operations, bytes;
+    for (int op : kernel.ops)
+      operations.per_image +=
+          2 * static_cast<double>(multiply_adds(formula_of(graph, graph.ops[static_cast<size_t>(op)])));
+    for (int v : kernel.arguments)
+      (has_batch(value(v).type.shape) ? bytes.per_image : bytes.fixed) += static_cast<double>(stored_bytes(value(v)));
     for (const EmittedRegion& region : regions) {
       if (!region.tasks.without(batch_index).is_constant())
         throw InternalError(fmt::format("the tasks of @{} depend on more than the batch", nest.name));
-      step(region.function, operands, line, region.tasks.constant, region.tasks.factor(batch_index), 2 * one - two,
-           two - one, kernel.name);
+      // A kernel's loops are steps of their own: the last one, which computes its result, has the costs of all.
+      const bool is_last = &region == &regions.back();
+      step(region.function, operands, line, region.tasks.constant, region.tasks.factor(batch_index),
+           {2 * one - two, two - one}, is_last ? operations : Cost(), is_last ? bytes : Cost(), layers_of(kernel));
     }
   }
 
-  // "copy": both lie alike, which the caller has seen to.
+  // "conv1, relu1": what a reader of a profile looks for in the file.
+  std::string layers_of(const Kernel& kernel) const
+  {
+    std::string text;
+    for (const int op : kernel.ops) {
+      const std::string& name = value(graph.ops[static_cast<size_t>(op)].outputs.at(0)).name;
+      text += (text.empty() ? "" : ", ") + name;
+    }
+    return text;
+  }
+
+  // Both lie alike, which the caller has seen to.
   void copy(llvm::Constant* to, int from)
   {
     const Value& v = value(from);
     const int64_t bytes = stored_bytes(v);
     const bool batch = has_batch(v.type.shape);
-    step(t.null(), {to, operand(from)}, v.location.line, batch ? 0 : bytes, batch ? bytes : 0, 0, 0, "copy");
+    const double moved = 2 * static_cast<double>(bytes);
+    step(t.null(), {to, operand(from)}, v.location.line, batch ? 0 : bytes, batch ? bytes : 0, {}, {},
+         batch ? Cost{0, moved} : Cost{moved, 0}, v.name + " (copy)");
   }
 
   void copy_output(size_t i)

@@ -2,8 +2,10 @@
 //
 //   median   half of the calls took less          spread   between the fastest tenth and the slowest tenth
 //   minimum  the fastest call                              (90th percentile - 10th percentile)
+#include "compiler/machine.h"
 #include "compiler/program/commands.h"
 #include "compiler/program/model.h"
+#include "compiler/program/profile.h"
 #include "compiler/program/terminal.h"
 #include "ir/random.h"
 #include "runtime/weights.h"
@@ -89,7 +91,7 @@ int bench_command(const Arguments& arguments)
   Parser parser(
       "cnnc bench NETWORK [--batch N] [--threads N]",
       "How many milliseconds forward, or a training step, takes on random inputs: median, minimum, and the spread\n"
-      "between the fastest tenth of the calls and the slowest.",
+      "between the fastest tenth of the calls and the slowest; and each kernel's part in it.",
       {"cnnc bench lenet5.so --threads 1", "cnnc bench resnet50.yaml --batch 8 --threads 2 --json",
        "cnnc bench lenet5.yaml --train --batch 64"});
   ModelOptions options;
@@ -116,17 +118,19 @@ int bench_command(const Arguments& arguments)
   const ModelThreads threads(model, options.threads);
   const Block workspace = workspace_of(model, batch, threads.count(), train ? CNN_TRAIN : CNN_FORWARD);
   Times times;
+  std::vector<KernelTime> kernels;
   if (train) {
     const Block state(model.state_bytes);
     check(model, model.init_state(state.data(), seed), "initialise the state");
     const std::vector<Tensor> inputs = random_inputs(model.train_inputs, model.train_input_count, batch, seed);
     const std::vector<const void*> in = data_of(inputs);
     float loss = 0;
-    times = measure(seconds, [&] {
-      check(model,
-            model.train_step(parameters.data(), state.data(), batch, in.data(), &loss, workspace.data(), threads.get()),
+    const auto step = [&](const cnn_threads* on) {
+      check(model, model.train_step(parameters.data(), state.data(), batch, in.data(), &loss, workspace.data(), on),
             "run a training step");
-    });
+    };
+    times = measure(seconds, [&] { step(threads.get()); });
+    kernels = profile(threads, seconds, step);
   } else {
     const std::vector<Tensor> inputs = random_inputs(model.inputs, model.input_count, batch, seed);
     std::vector<Tensor> outputs;
@@ -136,15 +140,25 @@ int bench_command(const Arguments& arguments)
     for (Tensor& output : outputs)
       out.push_back(output.bytes.data());
     const std::vector<const void*> in = data_of(inputs);
-    times = measure(seconds, [&] {
-      check(model, model.forward(parameters.data(), batch, in.data(), out.data(), workspace.data(), threads.get()),
-            "run forward");
-    });
+    const auto forward = [&](const cnn_threads* on) {
+      check(model, model.forward(parameters.data(), batch, in.data(), out.data(), workspace.data(), on), "run forward");
+    };
+    times = measure(seconds, [&] { forward(threads.get()); });
+    kernels = profile(threads, seconds, forward);
   }
 
+  const MachineRates machine = measure_machine(host_target(), threads.count());
   const char* what = train ? "train_step" : "forward";
   const double images = static_cast<double>(batch) / times.median() * 1000;
   if (json) {
+    nlohmann::ordered_json parts = nlohmann::json::array();
+    for (const KernelTime& kernel : kernels)
+      parts.push_back({{"layers", kernel.layers},
+                       {"line", kernel.line},
+                       {"ms", kernel.ms},
+                       {"operations", kernel.operations},
+                       {"bytes", kernel.bytes},
+                       {"bound_by", bound_by(kernel, machine)}});
     const nlohmann::ordered_json result{{"network", model.name},
                                         {"function", what},
                                         {"batch", batch},
@@ -155,13 +169,17 @@ int bench_command(const Arguments& arguments)
                                         {"calls", times.ms.size()},
                                         {"images_per_second", images},
                                         {"march", model.march},
-                                        {"flags", model.flags}};
+                                        {"flags", model.flags},
+                                        {"peak_gflops", machine.gflops},
+                                        {"read_gb_per_second", machine.read_rate},
+                                        {"kernels", parts}};
     print(result.dump(2) + "\n");
   } else {
     print(fmt::format("{} {}, batch {}, {}: median {:.4g} ms, minimum {:.4g} ms, spread {:.2g} ms ({}, {} images/s)\n",
                       model.name, what, batch, counted(threads.count(), "thread"), times.median(), times.minimum(),
                       times.spread(), counted(static_cast<int64_t>(times.ms.size()), "call"),
                       images < 100 ? fmt::format("{:.3g}", images) : with_commas(static_cast<int64_t>(images))));
+    print(profile_text(kernels, machine, terminal_columns()));
   }
   return 0;
 }

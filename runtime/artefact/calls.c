@@ -50,6 +50,17 @@ static void* locate(const call* call, const cnn_operand* operand)
   }
 }
 
+static void observe(const call* call, const cnn_step* step, int64_t number, int is_done)
+{
+  const cnn_observer* observer = call->threads == NULL ? NULL : call->threads->observer;
+  if (observer == NULL)
+    return;
+  const double n = (double)call->n;
+  const cnn_step_info info = {step->name, step->line, (int32_t)number, step->operations + n * step->operations_per_image,
+                              step->bytes + n * step->bytes_per_image};
+  observer->step(observer->context, &info, is_done);
+}
+
 static void run(const call* call)
 {
   const cnn_function* function = &cnn_network_data.functions[call->mode];
@@ -60,6 +71,7 @@ static void run(const call* call)
     for (int32_t i = 0; i < step->operand_count; ++i)
       arguments[i] = locate(call, &step->operands[i]);
     const int64_t tasks = step->tasks + call->n * step->tasks_per_image;
+    observe(call, step, step - function->steps, 0);
     if (step->run == NULL)
       memcpy(arguments[0], arguments[1], (size_t)tasks);
     else if (call->threads == NULL || call->threads->count == 1 || tasks == 1 ||
@@ -69,6 +81,7 @@ static void run(const call* call)
       job job = {step->run, arguments, call->n, local, memory->per_thread};
       call->threads->parallel_for(call->threads->pool, tasks, run_part, &job);
     }
+    observe(call, step, step - function->steps, 1);
   }
 }
 

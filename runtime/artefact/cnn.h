@@ -44,6 +44,20 @@ enum {
 
 /* What a call runs on: this thread alone (NULL), or `count` threads through parallel_for. */
 typedef void (*cnn_body)(void *context, int64_t begin, int64_t end, int thread);
+
+/* One step of a call, for profilers: (a part of) a kernel. */
+typedef struct cnn_step_info {
+  const char *kernel; /* "conv1, relu1": the layers in it */
+  int32_t line;       /* of the first one in the network's file, 0 where unknown */
+  int32_t number;     /* 0, 1, ... in the order in which the steps run */
+  double operations;  /* two for each multiply-add of the layers' definitions */
+  double bytes;       /* of its operands, each counted once */
+} cnn_step_info;
+typedef struct cnn_observer {
+  void (*step)(void *context, const cnn_step_info *step, int is_done); /* 0: before it, 1: behind it */
+  void *context;
+} cnn_observer;
+
 typedef struct cnn_threads {
   uint32_t abi_version; /* CNN_ABI_VERSION */
   uint32_t struct_size; /* sizeof(cnn_threads) */
@@ -53,6 +67,7 @@ typedef struct cnn_threads {
    * the same `thread`, and returns when all are done. Which thread runs which range makes no difference to the result. */
   void (*parallel_for)(void *pool, int64_t tasks, cnn_body body, void *context);
   void *pool;
+  const cnn_observer *observer; /* or NULL */
 } cnn_threads;
 
 typedef enum cnn_mode { CNN_FORWARD = 0, CNN_TRAIN = 1, CNN_GRADIENTS = 2 } cnn_mode;

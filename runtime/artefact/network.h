@@ -47,7 +47,8 @@ typedef struct cnn_step {
   int32_t operand_count, line;
   int64_t tasks, tasks_per_image;
   double work, work_per_image; /* roughly how many vectors it computes: little work stays on one thread */
-  const char* name;            /* of the kernel */
+  double operations, operations_per_image, bytes, bytes_per_image; /* as cnn_step_info tells them */
+  const char* name;            /* the layers of the kernel */
 } cnn_step;
 
 typedef struct cnn_function {
@@ -77,7 +78,7 @@ typedef struct cnn_block_header {
 } cnn_block_header;
 
 static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
-static_assert(sizeof(cnn_operand) == 16 && sizeof(cnn_step) == 64 && sizeof(cnn_axis) == 48 &&
+static_assert(sizeof(cnn_operand) == 16 && sizeof(cnn_step) == 96 && sizeof(cnn_axis) == 48 &&
                   sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_network) == 448,
               "the compiler writes these tables: compiler/llvm/emit_model.cpp");
 

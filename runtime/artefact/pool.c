@@ -207,7 +207,7 @@ int cnn_threads_create(int count, cnn_threads** threads)
   }
   memset(pool, 0, sizeof *pool);
   memset(ranges, 0, (size_t)count * sizeof *ranges);
-  pool->threads = (cnn_threads){CNN_ABI_VERSION, sizeof(cnn_threads), count, 0, parallel_for, pool};
+  pool->threads = (cnn_threads){CNN_ABI_VERSION, sizeof(cnn_threads), count, 0, parallel_for, pool, NULL};
   pool->ranges = ranges;
   pool->workers = workers;
   atomic_flag_clear(&pool->busy);

@@ -36,7 +36,7 @@ void backwards(void*, int64_t tasks, cnn_body body, void* context)
 
 cnn_threads backward_threads()
 {
-  return {CNN_ABI_VERSION, sizeof(cnn_threads), 3, 0, backwards, nullptr};
+  return {CNN_ABI_VERSION, sizeof(cnn_threads), 3, 0, backwards, nullptr, nullptr};
 }
 
 std::string compare(const std::string& name, const Tensor& got, const Tensor& want, double tolerance)

@@ -1,5 +1,7 @@
 // The program as a user meets it: each call is a process of its own, in an empty folder, and what it prints, returns
 // and leaves behind is looked at.
+#include "compiler/analysis.h"
+#include "compiler/network.h"
 #include "compiler/program/commands.h"
 #include "ir/op.h"
 #include "ir/random.h"
@@ -491,6 +493,23 @@ TEST_CASE("bench: forward and the training step")
     CHECK(json["calls"] == 3);
     CHECK(json["minimum_ms"] <= json["median_ms"]);
     CHECK(json["spread_ms"] >= 0);
+    CHECK(json["peak_gflops"] > 0);
+    double operations = 0;
+    for (const auto& kernel : json["kernels"]) {
+      CHECK(kernel["ms"] >= 0);
+      CHECK(kernel["bytes"] > 0);
+      CHECK(kernel["line"] >= 0); // 0: the step counter stands in no file
+      CHECK(kernel["layers"] != "");
+      operations += kernel["operations"].get<double>();
+    }
+    CHECK(operations > 0);
+    if (!train) { // two for each multiply-add of three images, whatever has been fused
+      const Network network = read_network((folder.path / "small.yaml").string());
+      double wanted = 0;
+      for (const OpCost& cost : costs_of(network.forward))
+        wanted += 6 * static_cast<double>(cost.multiply_adds);
+      CHECK(operations == wanted);
+    }
   }
 }
 

@@ -96,15 +96,16 @@ constexpr cnn_operand operands_forward[] = {in_x, weight, bias, out_y}, operands
                       operands_update[] = {weight, steps}, operands_gradient[] = {d_bias};
 // Much work, so that even one image goes to the threads.
 constexpr double much = 1e9;
-constexpr cnn_step steps_forward[] = {{region_dense, operands_forward, 4, 1, 0, 1, much, 0, "dense"}};
-constexpr cnn_step steps_train[] = {{region_dense, operands_dense, 4, 1, 0, 1, much, 0, "dense"},
-                                    {region_loss, operands_loss, 3, 2, 1, 0, much, 0, "loss"},
-                                    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, "copy"},
-                                    {region_update, operands_update, 2, 3, 1, 0, much, 0, "update"}};
-constexpr cnn_step steps_gradients[] = {{region_dense, operands_dense, 4, 1, 0, 1, much, 0, "dense"},
-                                        {region_loss, operands_loss, 3, 2, 1, 0, much, 0, "loss"},
-                                        {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, "copy"},
-                                        {region_gradient, operands_gradient, 1, 3, 1, 0, much, 0, "gradient"}};
+constexpr cnn_step steps_forward[] = {{region_dense, operands_forward, 4, 1, 0, 1, much, 0, 1, 24, 100, 8, "dense"}};
+constexpr cnn_step steps_train[] = {{region_dense, operands_dense, 4, 1, 0, 1, much, 0, 1, 24, 100, 8, "dense"},
+                                    {region_loss, operands_loss, 3, 2, 1, 0, much, 0, 0, 0, 0, 0, "loss"},
+                                    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, "copy"},
+                                    {region_update, operands_update, 2, 3, 1, 0, much, 0, 0, 0, 0, 0, "update"}};
+constexpr cnn_step steps_gradients[] = {
+    {region_dense, operands_dense, 4, 1, 0, 1, much, 0, 1, 24, 100, 8, "dense"},
+    {region_loss, operands_loss, 3, 2, 1, 0, much, 0, 0, 0, 0, 0, "loss"},
+    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, "copy"},
+    {region_gradient, operands_gradient, 1, 3, 1, 0, much, 0, 0, 0, 0, 0, "gradient"}};
 
 cnn_network make_network()
 {
@@ -293,6 +294,22 @@ TEST_CASE("artefact: any number of threads gives the same bytes")
       CHECK(serial.loss == threaded.loss);
     }
   }
+}
+
+TEST_CASE("artefact: an observer sees each step before and behind it")
+{
+  Toy toy(3);
+  std::vector<std::string> seen;
+  cnn_observer observer{[](void* context, const cnn_step_info* step, int is_done) {
+                          static_cast<std::vector<std::string>*>(context)->push_back(
+                              std::to_string(is_done) + " " + step->kernel + " " + std::to_string(step->line) + " " +
+                              std::to_string(step->number) + " " + std::to_string(static_cast<int>(step->operations)) +
+                              " " + std::to_string(static_cast<int>(step->bytes)));
+                        },
+                        &seen};
+  const cnn_threads alone{CNN_ABI_VERSION, sizeof(cnn_threads), 1, 0, nullptr, nullptr, &observer};
+  REQUIRE(toy.forward(&alone) == CNN_OK);
+  CHECK(seen == std::vector<std::string>{"0 dense 1 0 73 124", "1 dense 1 0 73 124"}); // 1 + 3*24, 100 + 3*8
 }
 
 TEST_CASE("artefact: little work stays on the calling thread")

@@ -211,7 +211,7 @@ struct Logistic {
       for (int64_t t = 0; t < count; ++t)
         workers.emplace_back([=] { body(context, tasks * t / count, tasks * (t + 1) / count, static_cast<int>(t)); });
     };
-    *threads = new cnn_threads{CNN_ABI_VERSION, sizeof(cnn_threads), count, 0, parallel_for, nullptr};
+    *threads = new cnn_threads{CNN_ABI_VERSION, sizeof(cnn_threads), count, 0, parallel_for, nullptr, nullptr};
     (*threads)->pool = *threads;
     ++live_threads;
     return CNN_OK;
