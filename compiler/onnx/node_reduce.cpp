@@ -66,8 +66,10 @@ void arg(OnnxCall& call, bool is_min)
   if (call.integer("select_last_index", 0) != 0)
     call.refuse("select_last_index is not supported: of equal ones the first is taken");
   Operand x = call.in(0);
-  if (is_min)
-    x = call.build.op("neg", {x});
+  if (is_min) // integers are turned around as a whole: u8 and the least number have no negative
+    x = is_float(x.type.dtype)
+            ? call.build.op("neg", {x})
+            : call.build.op("sub", {call.build.scalar(x.type.dtype, x.type.dtype == DType::u8 ? 255 : -1), x});
   const Operand y = call.build.op(
       "argmax", {x},
       {{"axis", axis_of(call.integer("axis", 0), x.rank())}, {"keep_dims", call.integer("keepdims", 1) != 0}});

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -493,4 +494,16 @@ TEST_CASE("onnx: external data stays in the model's folder")
   refused(external("data.bin", "-1"), "not a number");
   refused(external("data.bin", "99999999999999999999"), "not a number");
   refused(external("."), "");
+}
+
+TEST_CASE("onnx: the smallest of integers is found where none has a negative")
+{
+  Model model({4});
+  model.add("Cast", {}, {{"to", int64_t{2}}})
+      .add("ArgMin", {}, {{"axis", int64_t{0}}, {"keepdims", int64_t{0}}})
+      .output();
+  Tensor x(DType::f32, {4});
+  for (int i = 0; i < 4; ++i)
+    x.set(i, std::array{3, 0, 255, 200}[static_cast<size_t>(i)]);
+  CHECK(outcome(read(model), x).get(0) == 1);
 }
