@@ -92,6 +92,8 @@ const Row rows[] = {
     // a^0 is 1 and 0^b is 0 all around: without infinity times 0.
     {Fn::pow,
      {[](const Term& t) {
+        if (t.b->fn == Fn::constant && t.b->value == 0)
+          return zero_like(t.g);
         ExprPtr slope = t.g * (t.b * power(t.a, t.b + -1));
         return t.b->fn == Fn::constant ? slope : where_not(call(Fn::equal, {t.b, zero_like(t.b)}), slope);
       },

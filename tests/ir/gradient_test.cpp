@@ -80,6 +80,7 @@ const Case cases[] = {
     {"relu", "y[...] = select(x[...] < 0, 0, x[...])", {rows}},
     {"clip", "y[...] = min(max(x[...], -0.51), 0.53)", {rows}},
     {"powers", "y[...] = pow(x[...], 2.5) + pow(x[...], 2) + pow(2.0, x[...])", {rows}, {"y"}, true},
+    {"a power of 0", "y[...] = pow(x[...] - x[...], 0) * x[...]", {rows}},
     {"roots", "y[...] = sqrt(x[...]) + rsqrt(x[...]) + log(x[...])", {rows}, {"y"}, true},
     {"abs and floor", "y[...] = abs(x[...]) - floor(x[...]) * x[...]", {rows}},
     {"two reads in one skipped term", "y[n,c] += x[n,c + 1] + x[n,c - 1] where c < C", {rows}, {"y[N,C]"}},
