@@ -2,6 +2,7 @@
 //
 // Ba, Kiros, Hinton, "Layer normalization", 2016.
 #include "ir/norm_text.h"
+#include "ir/shape_text.h"
 
 #include <fmt/format.h>
 
@@ -9,19 +10,11 @@ namespace cnnc {
 
 namespace {
 
-size_t axis_of(const OpCall& op)
-{
-  const int64_t rank = static_cast<int64_t>(op.shape(0).size()), axis = op.integer("axis");
-  if (axis < -rank || axis >= rank)
-    throw Error({}, fmt::format("axis {} of an input of {} dimensions", axis, rank));
-  return static_cast<size_t>(axis < 0 ? axis + rank : axis);
-}
-
 NormText text(const OpCall& op)
 {
   NormText t;
   std::string own, points;
-  const size_t axis = axis_of(op);
+  const size_t axis = axis_of(op.integer("axis"), op.shape(0).size());
   for (size_t d = 0; d < op.shape(0).size(); ++d) {
     t.x += fmt::format("{}i{}", d == 0 ? "" : ",", d);
     if (d < axis) {
@@ -49,7 +42,7 @@ NormText text(const OpCall& op)
 std::vector<int64_t> own_dims(const OpCall& op)
 {
   std::vector<int64_t> dims;
-  for (size_t d = axis_of(op); d < op.shape(0).size(); ++d) {
+  for (size_t d = axis_of(op.integer("axis"), op.shape(0).size()); d < op.shape(0).size(); ++d) {
     if (op.shape(0)[d].batch)
       throw Error({}, "the batch is not normalized over: parameters cannot have its size");
     dims.push_back(op.shape(0)[d].size);

@@ -3,6 +3,7 @@
 //
 // Zeiler, Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. What a maximum sends back along
 // its switches; `from` is what the pool reads. Values that meet at one place add up.
+#include "ir/shape_text.h"
 #include "ir/window.h"
 
 #include <fmt/format.h>
@@ -20,14 +21,11 @@ const Window& window()
 std::string formula(const OpCall& op)
 {
   const Window& w = window();
-  std::string extents = op.shape(0)[0].batch ? "N" : fmt::format("{}", op.shape(0)[0].size);
-  for (size_t d = 1; d < op.shape(0).size(); ++d)
-    extents += fmt::format(",{}", op.shape(0)[d].size);
   return fmt::format("m: {0}[{1}]\n"
                      "tap: i32[{1}]\n"
                      "m[n,c,h,w], tap max= from[n, c{2}] where {3}\n"
                      "y[n, c{2}] += select(tap[n,c,h,w] == i*kernel_w + j, x[n,c,h,w], 0) where {3}",
-                     to_string(op.inputs[0].type->dtype), extents, w.places(), w.tap_ranges());
+                     to_string(op.inputs[0].type->dtype), extents(op.shape(0)), w.places(), w.tap_ranges());
 }
 
 } // namespace

@@ -1,5 +1,6 @@
 // y = (x - mean) / sqrt(var + epsilon)     over the given axes
 #include "ir/norm_text.h"
+#include "ir/shape_text.h"
 
 #include <fmt/format.h>
 
@@ -12,15 +13,11 @@ namespace {
 NormText text(const OpCall& op)
 {
   const Shape& shape = op.shape(0);
-  const int64_t rank = static_cast<int64_t>(shape.size());
   std::vector<bool> is_reduced(shape.size());
-  for (const int64_t axis : op.integers("axes")) {
-    if (axis < -rank || axis >= rank)
-      throw Error({}, fmt::format("axis {} of an input of {} dimensions", axis, rank));
-    is_reduced[static_cast<size_t>(axis < 0 ? axis + rank : axis)] = true;
-  }
+  for (const size_t axis : axes_of(op.integers("axes"), shape.size()))
+    is_reduced[axis] = true;
   if (op.integers("axes").empty()) // all but the batch and the channels
-    std::fill(is_reduced.begin() + std::min<std::ptrdiff_t>(2, rank), is_reduced.end(), true);
+    std::fill(is_reduced.begin() + std::min<std::ptrdiff_t>(2, std::ssize(shape)), is_reduced.end(), true);
   NormText t;
   std::string points;
   for (size_t d = 0; d < shape.size(); ++d) {
