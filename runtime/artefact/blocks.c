@@ -98,13 +98,26 @@ static int find(const cnn_tensor* tensors, int32_t count, const char* name, int6
   return CNN_NOT_FOUND;
 }
 
-int cnn_set_parameter(void* block, const char* name, const void* values, int64_t count)
+static int find_parameter(const void* block, const char* name, int64_t elements, const void* values,
+                          const cnn_tensor** found)
 {
   const cnn_model* model = &cnn_network_data.model;
+  const int code = cnn_check_parameters(block);
+  return code != CNN_OK ? code : find(model->parameters, model->parameter_count, name, elements, values, found);
+}
+
+static int find_state(const void* block, const char* name, int64_t elements, const void* values,
+                      const cnn_tensor** found)
+{
+  const cnn_model* model = &cnn_network_data.model;
+  const int code = cnn_check_state(block);
+  return code != CNN_OK ? code : find(model->states, model->state_count, name, elements, values, found);
+}
+
+int cnn_set_parameter(void* block, const char* name, const void* values, int64_t count)
+{
   const cnn_tensor* tensor;
-  int code = cnn_check_parameters(block);
-  if (code == CNN_OK)
-    code = find(model->parameters, model->parameter_count, name, count, values, &tensor);
+  const int code = find_parameter(block, name, count, values, &tensor);
   if (code == CNN_OK)
     cnn_scatter(tensor, block, 0, count, values);
   return code;
@@ -112,11 +125,8 @@ int cnn_set_parameter(void* block, const char* name, const void* values, int64_t
 
 int cnn_get_parameter(const void* block, const char* name, void* values, int64_t count)
 {
-  const cnn_model* model = &cnn_network_data.model;
   const cnn_tensor* tensor;
-  int code = cnn_check_parameters(block);
-  if (code == CNN_OK)
-    code = find(model->parameters, model->parameter_count, name, count, values, &tensor);
+  const int code = find_parameter(block, name, count, values, &tensor);
   if (code == CNN_OK)
     cnn_gather(tensor, block, 0, count, values);
   return code;
@@ -124,11 +134,8 @@ int cnn_get_parameter(const void* block, const char* name, void* values, int64_t
 
 int cnn_set_state(void* block, const char* name, const void* values, int64_t count)
 {
-  const cnn_model* model = &cnn_network_data.model;
   const cnn_tensor* tensor;
-  int code = cnn_check_state(block);
-  if (code == CNN_OK)
-    code = find(model->states, model->state_count, name, count, values, &tensor);
+  const int code = find_state(block, name, count, values, &tensor);
   if (code == CNN_OK)
     cnn_scatter(tensor, block, 0, count, values);
   return code;
@@ -136,11 +143,8 @@ int cnn_set_state(void* block, const char* name, const void* values, int64_t cou
 
 int cnn_get_state(const void* block, const char* name, void* values, int64_t count)
 {
-  const cnn_model* model = &cnn_network_data.model;
   const cnn_tensor* tensor;
-  int code = cnn_check_state(block);
-  if (code == CNN_OK)
-    code = find(model->states, model->state_count, name, count, values, &tensor);
+  const int code = find_state(block, name, count, values, &tensor);
   if (code == CNN_OK)
     cnn_gather(tensor, block, 0, count, values);
   return code;
