@@ -205,7 +205,7 @@ private:
     bool reads_inside = true;
     for_each(*d.value, [&](const Expr& e) {
       if (e.fn == Fn::read)
-        reads_inside = reads_inside && always_inside(e.at, result.tensors[e.tensor].type.shape, d.indices);
+        reads_inside = reads_inside && is_inside(e.at, result.tensors[e.tensor].type.shape, d.indices);
     });
     bool is_first = std::none_of(result.statements.begin(), result.statements.end(),
                                  [&](const Statement& other) { return other.target == d.target; });
@@ -234,7 +234,7 @@ private:
         implied = implied || (e.fn == Fn::read && result.tensors[e.tensor].type.shape == shape && e.at == at);
       });
       for (size_t d = 0; !implied && d < at.size(); d++)
-        if (!always_inside(at[d], shape[d], s.indices)) {
+        if (!is_inside(at[d], shape[d], s.indices)) {
           pairs.push_back(at[d]);
           pairs.push_back(shape[d].batch ? Affine::of(batch_index, shape[d].size) : Affine(shape[d].size));
         }

@@ -28,27 +28,10 @@ bool share_an_index(const std::vector<Affine>& at)
 
 } // namespace
 
-bool always_inside(const Affine& at, const Dim& extent, const std::vector<Index>& indices)
-{
-  // Both bounds as numbers for n = 1, and what the upper one grows by for each further image.
-  int64_t lo = at.constant, hi = at.constant, growth = 0;
-  for (const Affine::Term& term : at.terms) {
-    if (term.index == batch_index)
-      return false;
-    const Dim& d = indices[term.index].extent;
-    if (d.batch && term.factor < 0)
-      return false;
-    (term.factor < 0 ? lo : hi) += term.factor * (d.size - 1);
-    if (d.batch)
-      growth += term.factor * d.size;
-  }
-  return lo >= 0 && hi < extent.size && growth <= (extent.batch ? extent.size : 0);
-}
-
-bool always_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices)
+bool is_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices)
 {
   for (size_t i = 0; i < at.size(); i++)
-    if (!always_inside(at[i], shape[i], indices))
+    if (!is_inside(at[i], shape[i], indices))
       return false;
   return true;
 }
@@ -254,8 +237,7 @@ void inline_locals(Formula& formula)
       read_count += e.fn == Fn::read;
       functions += !e.args.empty();
       // A skipped term would leave the local as it was.
-      is_cheap =
-          is_cheap && (e.fn != Fn::read || always_inside(e.at, formula.tensors[e.tensor].type.shape, from.indices));
+      is_cheap = is_cheap && (e.fn != Fn::read || is_inside(e.at, formula.tensors[e.tensor].type.shape, from.indices));
     });
     is_cheap = is_cheap && read_count <= 1 && functions <= 1;
     for (size_t j = 0; j < formula.statements.size(); j++) {
@@ -264,7 +246,7 @@ void inline_locals(Formula& formula)
       // A read of the local that is skipped must remain one.
       for_each(*other.value, [&](const Expr& e) {
         if (e.fn == Fn::read && e.tensor == from.target)
-          is_cheap = is_cheap && always_inside(e.at, local.type.shape, other.indices);
+          is_cheap = is_cheap && is_inside(e.at, local.type.shape, other.indices);
       });
     }
     if (!is_cheap) {

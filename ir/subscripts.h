@@ -9,9 +9,8 @@
 
 namespace cnnc {
 
-// Proved for every batch from 1 on; false where it cannot be.
-bool always_inside(const Affine& at, const Dim& extent, const std::vector<Index>& indices);
-bool always_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices);
+// In every dimension, proved as is_inside of one (ir/formula.h).
+bool is_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices);
 
 // Different values of the subscript's indices give different subscripts: sorted by factor they are the digits of a
 // number.

@@ -163,11 +163,7 @@ private:
 
   bool stays_inside(const Statement& s) const
   {
-    const Shape& shape = result.tensors[s.target].type.shape;
-    for (size_t d = 0; d < s.at.size(); d++)
-      if (!is_inside(s.at[d], shape[d], s.indices))
-        return false;
-    return true;
+    return is_inside(s.at, result.tensors[s.target].type.shape, s.indices);
   }
 
   static int64_t points(const Statement& s)
