@@ -12,8 +12,8 @@ struct StageLoops {
   std::vector<const Loop*> shared;    // around the stage
 };
 
-// In order. Stages that update memory in place (scatters), or store at some points only, and borders are not among them:
-// they stay as they are.
+// In order. Stages that update memory in place (scatters), or store at some points only, and borders are not among
+// them: they stay as they are.
 std::vector<StageLoops> find_stages(Nest&);
 
 // The loops of a reduction, outermost first, and its store.
@@ -46,6 +46,10 @@ struct StageSchedule {
 std::string to_string(const StageSchedule&);
 // Stages are separated by '|'; an empty one stays scalar. Throws Error at `where`.
 std::vector<StageSchedule> parse_schedules(std::string_view, const Location& where);
+
+// What tile calls the loops inside a tile, behind the index's name: w.in, o.block around o.lanes. By these names
+// vectorize and unroll know them, in a text too.
+constexpr std::string_view inner_loop = ".in", block_loop = ".block", lanes_loop = ".lanes";
 
 // The schedule that costs least by the model in plan.cpp, and its cost in cycles for batches of 1 (plus a share of
 // larger ones). `free_layout`: buffers (parameters) whose layout will follow the decision: any lanes are contiguous.

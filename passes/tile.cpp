@@ -149,7 +149,7 @@ private:
         lanes_index = loop.index;
         continue;
       }
-      int i = nest.add_index(name(loop.index) + ".in");
+      int i = nest.add_index(name(loop.index).append(inner_loop));
       inner.push_back({i, extent->second});
       offsets[loop.index] = Affine::of(i);
     }
@@ -167,12 +167,12 @@ private:
       int64_t extent = extents[lanes_index];
       whole = extent / schedule.width;
       rest = extent % schedule.width;
-      block = nest.add_index(name(lanes_index) + ".block");
-      lane = nest.add_index(name(lanes_index) + ".lanes");
+      block = nest.add_index(name(lanes_index).append(block_loop));
+      lane = nest.add_index(name(lanes_index).append(lanes_loop));
     }
     reduce_lane = -1;
     if (lanes_index < 0 && !schedule.lanes.empty())
-      reduce_lane = nest.add_index(schedule.lanes + ".lanes");
+      reduce_lane = nest.add_index(std::string(schedule.lanes).append(lanes_loop));
 
     // Scalars of the point become tiles.
     // A partial vector has registers of its own, so that nobody asks what its other lanes hold.
@@ -400,7 +400,7 @@ private:
       throw Error(nest.location, "schedule: index '" + name(loop.index) + "' has no constant extent to cut");
     std::vector<Node> list;
     auto part = [&](const Affine& at, int64_t extent) {
-      int i = is_lanes ? reduce_lane : nest.add_index(name(loop.index) + ".in");
+      int i = is_lanes ? reduce_lane : nest.add_index(name(loop.index).append(inner_loop));
       inside.push_back({i, extent, 1, is_lanes});
       reduced_at[loop.index] = at + Affine::of(i);
       std::vector<Node> body = reduce_over(store, loops, k + 1, inside, each_piece, result);

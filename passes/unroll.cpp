@@ -15,7 +15,7 @@ namespace {
 
 bool is_inside_tile(const std::string& name)
 {
-  return name.find(".in") != std::string::npos || name.find(".block") != std::string::npos;
+  return name.find(inner_loop) != name.npos || name.find(block_loop) != name.npos;
 }
 
 class Promoter {

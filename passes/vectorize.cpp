@@ -4,7 +4,7 @@
 //
 // Needs:  tiled nests.
 // Leaves: everything below such a loop is one vector operation.
-#include "passes/pass.h"
+#include "passes/stage_loops.h"
 
 namespace cnnc {
 
@@ -12,7 +12,7 @@ void vectorize(Nest& nest, const Target&, Remarks&)
 {
   for_each_node(nest.body, [&](Node& node) {
     if (Loop* loop = std::get_if<Loop>(&node.is))
-      if (nest.indices[loop->index].name.find(".lanes") != std::string::npos)
+      if (nest.indices[loop->index].name.find(lanes_loop) != std::string::npos)
         loop->kind = LoopKind::lanes;
   });
 }
