@@ -29,8 +29,7 @@
 //   side falls outside: the adjoint of a skipped read.
 // - max= and min= keep the first winner in the order of the reduction; NaN never wins over a number that came first.
 //   The tap is the number of the winning term: its reduction indices read as digits, the last fastest.
-// - Sums run in the element type, in order. Inputs that are absent (optional): a statement that reads one is dropped,
-// and
+// - Sums run in the element type, in order. Inputs that are absent (optional): a statement that reads one is dropped;
 //   where that was the tensor's first, updates start from the identity.
 // - `x[...]` in a statement whose left side is also `[...]`: same dimensions; with fewer or 1-sized ones, it is
 //   broadcast as in NumPy. All tensors under `...` in one statement broadcast to the left side's shape.

@@ -16,7 +16,8 @@
 // Subscripts are logical; where an element lies is the layout's business, and codegen's. `N` is the batch.
 // - for:      begin, begin + step, ... below end. Bounds are affine in outer loops; several begins mean the largest,
 //             several ends the smallest.
-// - parallel: iterations may run on any thread in any order. Only as chains at the top of the nest; the loops of a chain
+// - parallel: iterations may run on any thread in any order. Only as chains at the top of the nest; the loops of a
+// chain
 //             are collapsed into one range of tasks. Bounds depend on nothing but N. Chains, and what stands between
 //             them (one task), run one after the other.
 // - unroll:   constant bounds, written out by codegen.
@@ -25,12 +26,10 @@
 //             store happens for all lanes at once: first all values, then all elements. A store whose subscripts do not
 //             use the index happens once; its value is the same in all lanes (lane_sum and lane_max make it so).
 // - registers: a buffer that never exists in memory. Its subscripts are constants once unrolled; the last one may be
-// the
-//             lanes index. A loop carries the values that its body changes.
+//             the lanes index. A loop carries the values that its body changes.
 // - if:       taken where the affine condition is >= 0: full tiles and their tails. With the lanes index: a mask.
 // - stores:   `%y[n,o,h,w], %tap max= %x[...] tap 3*i + j` also writes the tap (at the subscripts of %y) where the
-// value
-//             wins. Pad lanes may be written, with zeros; borders only by zero_border.
+//             value wins. Pad lanes may be written, with zeros; borders only by zero_border.
 // - reads:    `%x[n,c,h - 1,w]` stays within the buffer, borders and pads included; `%x[n,c,h - 1,w]?` is checked, and
 //             zero outside.
 //

@@ -1,15 +1,14 @@
 // What must hold of a nest, in this order:
 // - buffers:   names unique, with their sigil; arguments before locals; layouts valid; registers and locals without
-// batch.
+//              batch.
 // - loops:     an index is used by one loop at a time; steps are positive; bounds use indices around them.
 //              `parallel` loops are chains at the top with bounds of numbers and N; `unroll` and `lanes` have constant
 //              bounds; `lanes` steps by 1, holds at most 64 and neither another `lanes` nor a loop that depends on it.
 // - stores:    not into inputs; as many subscripts as dimensions; the value has the buffer's type; taps are integers
-// and
-//              belong to max= and min=; inside lanes the value depends on the lane only where the subscripts do.
+//              and belong to max= and min=; inside lanes the value depends on the lane only where the subscripts do.
 // - registers: subscripts are constants and unrolled indices, the last may also use the lanes index, once.
 // - functions: arguments as functions.def says; lane_sum and lane_max inside lanes, not under a mask, not in each
-// other.
+//              other.
 // - places:    writes and unchecked reads stay in the buffer, where the bounds around them are constant (with n = 1 and
 //              n = 3): intervals are exact there. Under an `if` on the same indices nothing is proved here; the
 //              interpreter still checks.

@@ -6,10 +6,9 @@
 //
 // - A value with channels in 16s is blocked by 16, whatever the vector width. The caller's tensors stay row-major.
 // - A border is as wide as the widest reader wants, where what is read there is multiplied; a caller's tensor is
-// copied.
+//   copied.
 // - A parameter follows the kernel that reads it first (in every function of a network that is the forward one). A
-// later
-//   reader that loses more by it than a copy costs gets a copy. Gradients and moments follow their parameter.
+//   later reader that loses more by it than a copy costs gets a copy. Gradients and moments follow their parameter.
 //
 // Needs:  kernels chosen.
 // Leaves: a layout on every value; only copies of parameters and inputs are new ops.

@@ -1,7 +1,7 @@
 // A kernel as stages: statements over one box of indices, between which values pass in registers.
 //
-//   conv2d, relu  =>  one stage: box (n,o,h,w); start = bias[o]; sum over (c,i,j); then relu = select(conv < 0, 0,
-//   conv) softmax       =>  four stages: m over (n), e over (n,c), z over (n), y over (n,c)
+//   conv2d, relu  =>  one stage: box (n,o,h,w); start = bias[o]; sum over (c,i,j); relu = select(conv < 0, 0, conv)
+//   softmax       =>  four stages: m over (n), e over (n,c), z over (n), y over (n,c)
 //
 // Everything after fusion works on this form: layouts, lowering, schedules.
 #pragma once
