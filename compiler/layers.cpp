@@ -90,7 +90,8 @@ public:
   {
     Attributes attributes = layer.attributes;
     const auto axis = attributes.find("axis");
-    if (int64_t* number = axis == attributes.end() ? nullptr : std::get_if<int64_t>(&axis->second); number && *number < 0)
+    if (int64_t* number = axis == attributes.end() ? nullptr : std::get_if<int64_t>(&axis->second);
+        number && *number < 0)
       *number += static_cast<int64_t>(at(value_of.at(layer.from[0].name)).type.shape.size());
     return attributes == check_attributes(*layer.def, {}, true, layer.where);
   }
@@ -219,8 +220,22 @@ private:
              const Attributes& attributes, const Location& where)
   {
     int op = -1;
-    guarded(label, def, inputs, where, [&] { op = graph.add_op(def, name, inputs, attributes, where); });
+    guarded(label, def, inputs, where, [&] {
+      op = graph.add_op(def, name, inputs, attributes, where);
+      for (const int output : graph.ops[static_cast<size_t>(op)].outputs)
+        check_result(at(output).type.shape);
+    });
     return op;
+  }
+
+  static void check_result(const Shape& shape)
+  {
+    for (size_t d = 0; d < shape.size(); ++d) {
+      if (d > 0 && shape[d].batch)
+        throw Error({}, fmt::format("it makes {}: the batch must stay the first dimension", to_string(shape)));
+      if (!shape[d].batch && shape[d].size == 0)
+        throw Error({}, fmt::format("it makes {}, which has no elements", to_string(shape)));
+    }
   }
 
   // An error in a user's formula belongs to its text; the layer that uses it is where the shapes come from.
@@ -300,7 +315,8 @@ Builder build(const std::string& name, const std::vector<InputSpec>& inputs, con
     if (!wanted[i])
       continue;
     const bool is_output = std::find(outputs.begin(), outputs.end(), layer.name) != outputs.end();
-    if ((layer.def->training_only && !training) || (is_output && layer.def->name == left_out && builder.has_defaults(layer))) {
+    if ((layer.def->training_only && !training) ||
+        (is_output && layer.def->name == left_out && builder.has_defaults(layer))) {
       builder.pass_through(layer);
       continue;
     }

@@ -111,11 +111,11 @@ BlockDef read_block(const YamlEntry& entry)
 
 class Expander {
 public:
-  Expander(std::vector<BlockDef>& blocks, const std::vector<std::string>& without,
+  Expander(std::vector<BlockDef>& blocks, const std::map<std::string, Location>& without,
            const std::function<bool(const std::string&)>& has_parameters,
            const std::function<void(const FlatLayer&)>& emit)
       : blocks(blocks),
-        without(without.begin(), without.end()),
+        without(without),
         has_parameters(has_parameters),
         emit(emit)
   {
@@ -157,7 +157,8 @@ private:
   };
 
   std::vector<BlockDef>& blocks;
-  std::set<std::string, std::less<>> without, taken_out;
+  const std::map<std::string, Location>& without;
+  std::set<std::string, std::less<>> taken_out;
   const std::function<bool(const std::string&)>& has_parameters;
   const std::function<void(const FlatLayer&)>& emit;
   Expansion result;
@@ -520,16 +521,16 @@ private:
 
   void check_without() const
   {
-    for (const std::string& name : without)
+    for (const auto& [name, where] : without)
       if (!taken_out.contains(name)) {
         std::vector<std::string> known;
         for (const auto& [full, value] : result.value_of)
           known.push_back(full);
         const std::string near = nearest(name, known);
-        throw Error({},
+        throw Error(where,
                     fmt::format("there is no layer '{}' to be taken out{}", name,
                                 near.empty() ? "" : fmt::format("; is '{}' meant?", near)),
-                    {}, 2);
+                    {}, where.is_known() ? 1 : 2);
       }
   }
 };
@@ -579,7 +580,8 @@ std::vector<BlockDef> read_blocks(const YamlNode& node, const std::function<bool
 }
 
 Expansion expand(const YamlNode& layers, const std::vector<InputSpec>& inputs, std::vector<BlockDef>& blocks,
-                 const std::vector<std::string>& without, const std::function<bool(const std::string&)>& has_parameters,
+                 const std::map<std::string, Location>& without,
+                 const std::function<bool(const std::string&)>& has_parameters,
                  const std::function<void(const FlatLayer&)>& emit)
 {
   return Expander(blocks, without, has_parameters, emit).expand(layers, inputs);

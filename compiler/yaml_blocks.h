@@ -23,6 +23,7 @@
 #include "compiler/yaml_expressions.h"
 
 #include <functional>
+#include <map>
 
 namespace cnnc {
 
@@ -70,9 +71,11 @@ struct Expansion {
 };
 
 // Calls `emit` for each layer, in order. `has_parameters` says it of an op, for default names. `without`: full names to
-// be taken out; Error with exit code 2 where there is no such layer. Throws Error, with a note for each block around.
+// be taken out, and where the file says so; Error where there is no such layer, with exit code 2 for one of the caller.
+// Throws Error, with a note for each block around.
 Expansion expand(const YamlNode& layers, const std::vector<InputSpec>& inputs, std::vector<BlockDef>& blocks,
-                 const std::vector<std::string>& without, const std::function<bool(const std::string&)>& has_parameters,
+                 const std::map<std::string, Location>& without,
+                 const std::function<bool(const std::string&)>& has_parameters,
                  const std::function<void(const FlatLayer&)>& emit);
 
 } // namespace cnnc

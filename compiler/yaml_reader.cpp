@@ -36,7 +36,7 @@ struct UserOp {
 
 class Reader {
 public:
-  Reader(const std::shared_ptr<const Source>& source, std::vector<std::string> without) : without(std::move(without))
+  Reader(const std::shared_ptr<const Source>& source, const std::vector<std::string>& without) : asked_without(without)
   {
     network.source = source;
   }
@@ -81,7 +81,8 @@ public:
 
 private:
   Network network;
-  std::vector<std::string> without;
+  const std::vector<std::string>& asked_without; // by the caller
+  std::map<std::string, Location> without;       // all of them
   std::vector<InputSpec> inputs;
   std::vector<UserOp> user_ops;
   std::vector<BlockDef> blocks;
@@ -132,7 +133,6 @@ private:
   // carries names all of them.
   void read_without(const YamlNode& root)
   {
-    const std::vector<std::string> more = without;
     const YamlEntry* entry = root.find("without");
     if (entry) {
       if (entry->value->kind != YamlKind::sequence)
@@ -140,15 +140,17 @@ private:
             entry->value->location,
             fmt::format("without must be a list of layers, as in [conv3, conv4], not {}", describe(*entry->value)));
       for (const YamlPtr& item : entry->value->items)
-        without.push_back(text_of(*item, "without"));
+        without.emplace(text_of(*item, "without"), item->location);
     }
-    if (more.empty())
+    for (const std::string& name : asked_without)
+      without.emplace(name, Location());
+    if (asked_without.empty())
       return;
     if (entry)
       throw Error(entry->key_location,
-                  fmt::format("the file has a `without:` already: {} belongs into it", fmt::join(more, ", ")));
+                  fmt::format("the file has a `without:` already: {} belongs into it", fmt::join(asked_without, ", ")));
     Source amended = *network.source;
-    const std::string list = fmt::format("without: [{}]", fmt::join(more, ", "));
+    const std::string list = fmt::format("without: [{}]", fmt::join(asked_without, ", "));
     const bool flow = amended.text.compare(offset_of(root.location), 1, "{") == 0;
     if (flow)
       amended.text.insert(offset_of(root.location) + 1, list + ", ");

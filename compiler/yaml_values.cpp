@@ -43,17 +43,20 @@ std::string number_text(double value)
   return fmt::format("{}", value);
 }
 
-std::string bounds_text(double minimum, double maximum)
+std::string bounds_text(double minimum, double maximum, double value)
 {
   // The row's default upper bound says only "no sensible number is larger".
-  return maximum >= 1e9 ? fmt::format("at least {}", number_text(minimum))
-                        : fmt::format("between {} and {}", number_text(minimum), number_text(maximum));
+  return maximum >= 1e9 && value < minimum
+             ? fmt::format("at least {}", number_text(minimum))
+             : fmt::format("between {} and {}", number_text(minimum), number_text(maximum));
 }
 
 } // namespace
 
 std::string describe(const YamlNode& node)
 {
+  if (node.kind == YamlKind::sequence && node.items.empty())
+    return "an empty list";
   if (node.kind != YamlKind::scalar)
     return std::string(to_string(node.kind));
   const std::string text = node.text.size() > 40 ? node.text.substr(0, 40) + "..." : node.text;
@@ -75,9 +78,10 @@ int64_t integer_of(const YamlNode& node, const std::string& what, int64_t minimu
   if (!complete || error != std::errc())
     wrong_type(node, what, "a whole number");
   if (value < minimum || value > maximum)
-    throw Error(node.location,
-                fmt::format("{} must be {}, not {}", what,
-                            bounds_text(static_cast<double>(minimum), static_cast<double>(maximum)), value));
+    throw Error(node.location, fmt::format("{} must be {}, not {}", what,
+                                           bounds_text(static_cast<double>(minimum), static_cast<double>(maximum),
+                                                       static_cast<double>(value)),
+                                           value));
   return value;
 }
 
@@ -94,7 +98,7 @@ double real_of(const YamlNode& node, const std::string& what, double minimum, do
     throw Error(node.location, fmt::format("{} is out of range: {}", what, describe(node)));
   if (value < minimum || value > maximum)
     throw Error(node.location,
-                fmt::format("{} must be {}, not {}", what, bounds_text(minimum, maximum), describe(node)));
+                fmt::format("{} must be {}, not {}", what, bounds_text(minimum, maximum, value), describe(node)));
   return value;
 }
 

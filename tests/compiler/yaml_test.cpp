@@ -216,6 +216,10 @@ const std::vector<Bad>& bad_files()
        "did you mean 'cosine'?"},
       {"nothing to train", net({"relu"}, sgd), 4, 1, "no layer has parameters"},
       {"all frozen", net({"flatten", "dense: {units: 10, freeze: true}"}, sgd), 5, 1, "every layer is frozen"},
+      {"nothing is left of a picture", net({"slice: {axes: [2], starts: [5], ends: [5]}"}), 3, 5, "no elements"},
+      {"the batch goes elsewhere", net({"transpose: {perm: [1, 0, 2, 3]}"}), 3, 5, "must stay the first dimension"},
+      {"an unknown layer to be taken out", net({"relu", "tanh"}, "without: [relu, tan]\n"), 5, 17, "no layer 'tan'"},
+      {"an integer beyond the bound", net({"flatten", "dense: {units: 1000000000000}"}), 4, 20, "between 1 and"},
   };
   return table;
 }
