@@ -17,9 +17,8 @@
 // - for:      begin, begin + step, ... below end. Bounds are affine in outer loops; several begins mean the largest,
 //             several ends the smallest.
 // - parallel: iterations may run on any thread in any order. Only as chains at the top of the nest; the loops of a
-// chain
-//             are collapsed into one range of tasks. Bounds depend on nothing but N. Chains, and what stands between
-//             them (one task), run one after the other.
+//             chain are collapsed into one range of tasks. Bounds depend on nothing but N. Chains, and what stands
+//             between them (one task), run one after the other.
 // - unroll:   constant bounds, written out by codegen.
 // - lanes:    constant bounds, at most the target's lanes of the narrowest type that is stored: one vector. A subscript
 //             that uses the index makes a vector access: contiguous, strided or gathered, as the layout has it. Each
