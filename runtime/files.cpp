@@ -198,6 +198,23 @@ void write_file_atomically(const std::string& path, std::string_view bytes)
   write_file_atomically(path, std::span<const std::string_view>(&bytes, 1));
 }
 
+void check_writable(const std::string& path)
+{
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  struct stat status;
+  if (stat(folder.c_str(), &status) != 0)
+    throw cannot("write", path, errno);
+  if (!S_ISDIR(status.st_mode))
+    throw cannot("write", path, ENOTDIR);
+  if (stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+    throw cannot("write", path, EISDIR);
+  // A device or a pipe is written itself.
+  const bool is_itself = stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
+  if (access(is_itself ? path.c_str() : folder.c_str(), W_OK) != 0)
+    throw cannot("write", path, errno);
+}
+
 bool same_file(const std::string& a, const std::string& b)
 {
   struct stat first, second;

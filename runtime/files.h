@@ -24,6 +24,9 @@ std::string read_file(const std::string& path, int64_t limit);
 void write_file_atomically(const std::string& path, std::span<const std::string_view> pieces);
 void write_file_atomically(const std::string& path, std::string_view bytes);
 
+// Asks before the work whether its result can be written: the folder is there and lets files in. Throws Error.
+void check_writable(const std::string& path);
+
 // Do both paths lead to one existing file?
 bool same_file(const std::string& a, const std::string& b);
 

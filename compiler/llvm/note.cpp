@@ -9,6 +9,7 @@
 #include <cstring>
 #include <elf.h>
 #include <fcntl.h>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,29 +161,33 @@ std::string read_note(const std::string& path)
   if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
       header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_phentsize != sizeof(Elf64_Phdr))
     file.refuse();
+  std::optional<std::string> found;
   for (uint64_t i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr segment;
     uint64_t at;
+    char last;
     if (__builtin_add_overflow(header.e_phoff, i * sizeof segment, &at))
       file.refuse();
     file.read(at, &segment, sizeof segment);
-    if (segment.p_type != PT_NOTE || segment.p_filesz > largest_note)
+    // The loader maps what a file that was cut short does not have, and the program ends at the first touch. Before
+    // memory is taken, too.
+    if (segment.p_filesz > 0 && (segment.p_type == PT_LOAD || segment.p_type == PT_NOTE)) {
+      if (__builtin_add_overflow(segment.p_offset, segment.p_filesz - 1, &at))
+        file.refuse();
+      file.read(at, &last, 1);
+    }
+    if (segment.p_type != PT_NOTE || segment.p_filesz > largest_note || found)
       continue;
     std::string text;
     std::string notes;
-    char start[1];
-    if (segment.p_filesz > 0) { // asks for the range before the memory
-      file.read(segment.p_offset, start, 1);
-      if (__builtin_add_overflow(segment.p_offset, segment.p_filesz - 1, &at))
-        file.refuse();
-      file.read(at, start, 1);
-    }
     notes.resize(segment.p_filesz);
     file.read(segment.p_offset, notes.data(), notes.size());
     if (find_note(notes, segment.p_align == 8 ? 8 : 4, text))
-      return text;
+      found = text;
   }
-  file.refuse();
+  if (!found)
+    file.refuse();
+  return *found;
 }
 
 std::string note_name(const std::string& text)

@@ -67,6 +67,7 @@ int train_command(const Arguments& arguments)
   }
   if (same_file(output, options.path))
     throw Error({}, fmt::format("'{}' is the input: writing there would lose it", output), {}, 2);
+  check_writable(output);
   Dataset dataset;
   try {
     dataset = load_dataset(source, picture_format(open));

@@ -598,6 +598,10 @@ TEST_CASE("an interrupted training goes on where it stopped")
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   };
+  // Nobody trains for hours to hear this at the end.
+  const auto nowhere = folder.run(with({"nowhere/w.safetensors"}));
+  CHECK(nowhere.code == 3);
+  CHECK(nowhere.out.empty());
   REQUIRE(folder.run(with({"whole.safetensors"})).code == 0);
   const pid_t child = folder.start(with({"part.safetensors"}));
   // Training has begun once it speaks of an epoch.
