@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view npy = ".npy";
 constexpr size_t folder_limit = 100000; // files looked at
+constexpr int64_t slack = 16 << 20;     // bytes that a tensor of another shape may take beyond the wanted one
 constexpr size_t listed = 8;            // names in a message, of each kind
 
 // conv1/weight.npy => conv1.weight
@@ -51,7 +52,8 @@ Weights::Weights(const std::string& path) : path_(path)
       if (at->path().extension() != npy || !at->is_regular_file(ignored))
         continue;
       const std::string file = at->path().string();
-      add(name_of(fs::path(file).lexically_relative(path).generic_string()), [file] { return read_npy(file); });
+      add(name_of(fs::path(file).lexically_relative(path).generic_string()),
+          [file](int64_t) { return read_npy(file); });
     }
     if (error)
       throw cannot("read", path, error.value());
@@ -61,15 +63,18 @@ Weights::Weights(const std::string& path) : path_(path)
     const auto archive = std::make_shared<const ZipFile>(path);
     for (const ZipFile::Member& member : archive->members())
       if (member.name.ends_with(npy))
-        add(name_of(member.name), [archive, &member, path] {
+        add(name_of(member.name), [archive, &member, path](int64_t most) {
+          if (member.bytes > most)
+            throw bad_file(path, fmt::format("'{}' unpacks to {} bytes: the network's tensor is much smaller",
+                                             name_of(member.name), member.bytes));
           return parse_npy(archive->read(member), fmt::format("{}: {}", path, member.name));
         });
   } else if (path.ends_with(npy)) {
-    add("", [path] { return read_npy(path); });
+    add("", [path](int64_t) { return read_npy(path); });
   } else {
     const auto file = std::make_shared<const SafetensorsFile>(path);
     for (const SafetensorsFile::Entry& entry : file->entries())
-      add(entry.name, [file, &entry] {
+      add(entry.name, [file, &entry](int64_t) {
         if (!entry.dtype)
           throw bad_file(file->path(), fmt::format("'{}' is {}, which cannot be read", entry.name, entry.stored_as));
         return file->read(entry);
@@ -77,7 +82,7 @@ Weights::Weights(const std::string& path) : path_(path)
   }
 }
 
-void Weights::add(std::string name, std::function<Tensor()> read)
+void Weights::add(std::string name, Reader read)
 {
   const auto [at, is_new] = readers_.emplace(std::move(name), std::move(read));
   if (!is_new)
@@ -92,9 +97,9 @@ std::vector<std::string> Weights::names() const
   return names;
 }
 
-Tensor Weights::read(const std::string& name) const
+Tensor Weights::read(const std::string& name, int64_t most) const
 {
-  return readers_.at(name)();
+  return readers_.at(name)(most);
 }
 
 std::map<std::string, Tensor> read_wanted(const Weights& weights, std::span<const WantedTensor> wanted)
@@ -110,7 +115,10 @@ std::map<std::string, Tensor> read_wanted(const Weights& weights, std::span<cons
         missing.push_back(want.name);
       continue;
     }
-    Tensor tensor = weights.read(name);
+    int64_t elements = 1;
+    for (const int64_t dim : want.dims)
+      elements *= dim;
+    Tensor tensor = weights.read(name, 8 * elements + slack); // f64 at most
     if (is_float(want.dtype) != is_float(tensor.dtype))
       throw bad_file(weights.path(), fmt::format("'{}' is {}, the network wants {}", want.name, to_string(tensor.dtype),
                                                  to_string(want.dtype)));

@@ -27,13 +27,15 @@ public:
   const std::string& path() const { return path_; }
   bool has(std::string_view name) const { return readers_.find(name) != readers_.end(); }
   std::vector<std::string> names() const;
-  Tensor read(const std::string& name) const; // throws Error
+  // Throws Error, also where it would take more than `most` bytes: a small archive can unpack to a very large array.
+  Tensor read(const std::string& name, int64_t most) const;
 
 private:
-  void add(std::string name, std::function<Tensor()> read);
+  using Reader = std::function<Tensor(int64_t most)>;
+  void add(std::string name, Reader read);
 
   std::string path_;
-  std::map<std::string, std::function<Tensor()>, std::less<>> readers_;
+  std::map<std::string, Reader, std::less<>> readers_;
 };
 
 struct WantedTensor {
