@@ -118,16 +118,6 @@ MakeText elementwise_gradient(std::string text)
   };
 }
 
-std::string behind_channel(std::string_view text, const OpCall& op)
-{
-  std::string rest, result;
-  for (size_t d = 2; d < op.shape(0).size(); ++d)
-    rest += fmt::format(",i{}", d);
-  for (const char c : text)
-    result += c == '@' ? rest : std::string(1, c);
-  return result;
-}
-
 std::string label_count(const OpCall& op)
 {
   int64_t count = 1;

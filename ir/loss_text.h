@@ -17,9 +17,8 @@ MakeText elementwise_loss(std::string term);
 // {gradient} stands for the adjoint of each element's term: "dx[{at}] = {gradient} * 2 * (x[{at}] - target[{at}])".
 MakeText elementwise_gradient(std::string text);
 
-// ---- of scores x[N,C,...] and label[N,...]; @ stands for the subscripts behind the channel: ",i2,i3" ----
+// ---- of scores x[N,C,...] and label[N,...]: see behind_channel in shape_text.h ----
 
-std::string behind_channel(std::string_view text, const OpCall&);
 // How many labels there are, as an expression over N: "49*N".
 std::string label_count(const OpCall&);
 

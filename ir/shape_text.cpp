@@ -150,6 +150,16 @@ std::string times(std::string_view index, int64_t factor)
   return factor == 0 ? "0" : factor == 1 ? std::string(index) : fmt::format("{}*{}", factor, index);
 }
 
+std::string behind_channel(std::string_view text, const OpCall& op)
+{
+  std::string rest, result;
+  for (size_t d = 2; d < op.shape(0).size(); ++d)
+    rest += fmt::format(",i{}", d);
+  for (const char c : text)
+    result += c == '@' ? rest : std::string(1, c);
+  return result;
+}
+
 size_t axis_of(int64_t axis, size_t rank)
 {
   const auto count = static_cast<int64_t>(rank);

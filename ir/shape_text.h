@@ -16,6 +16,9 @@ std::string extents(const Shape&);                             // "N,3,8", as a 
 std::string plus(int64_t constant);                            // " + 3", " - 3", "" for 0
 std::string times(std::string_view index, int64_t factor);     // "i", "3*i", "0"
 
+// "m[n@] += x[n,c@]" => "m[n,i2,i3] += x[n,c,i2,i3]": @ stands for the subscripts behind the channel of operand 0.
+std::string behind_channel(std::string_view text, const OpCall&);
+
 // Negative axes count from the end. Throws Error for axes that are not there, and for the same one twice.
 size_t axis_of(int64_t axis, size_t rank);
 std::vector<size_t> axes_of(const std::vector<int64_t>& axes, size_t rank);

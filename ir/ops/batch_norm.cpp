@@ -8,6 +8,7 @@
 // Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift", ICML
 // 2015.
 #include "ir/op.h"
+#include "ir/shape_text.h"
 
 #include <fmt/format.h>
 
@@ -18,13 +19,11 @@ namespace {
 // Texts with @ for the subscripts behind the channel and # for how many points the batch has for each channel.
 std::string spread(std::string_view text, const OpCall& op)
 {
-  std::string rest, points = "N", result;
-  for (size_t d = 2; d < op.shape(0).size(); ++d) {
-    rest += fmt::format(",i{}", d);
+  std::string points = "N", result;
+  for (size_t d = 2; d < op.shape(0).size(); ++d)
     points += fmt::format("*{}", op.shape(0)[d].size);
-  }
-  for (char c : text)
-    result += c == '@' ? rest : c == '#' ? "(" + points + ")" : std::string(1, c);
+  for (char c : behind_channel(text, op))
+    result += c == '#' ? "(" + points + ")" : std::string(1, c);
   return result;
 }
 

@@ -3,6 +3,7 @@
 // As multi_margin_loss of PyTorch. Weston, Watkins, "Support Vector Machines for Multi-Class Pattern Recognition",
 // 1999.
 #include "ir/loss_text.h"
+#include "ir/shape_text.h"
 
 namespace cnnc {
 

@@ -3,23 +3,13 @@
 // Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", NIPS 2012, whose
 // alpha is not divided by size. Of an even size one channel more lies behind c than before.
 #include "ir/op.h"
+#include "ir/shape_text.h"
 
 #include <fmt/format.h>
 
 namespace cnnc {
 
 namespace {
-
-// Texts with @ for the subscripts behind the channel.
-std::string spread(std::string_view text, const OpCall& op)
-{
-  std::string rest, result;
-  for (size_t d = 2; d < op.shape(0).size(); ++d)
-    rest += fmt::format(",i{}", d);
-  for (char c : text)
-    result += c == '@' ? rest : std::string(1, c);
-  return result;
-}
 
 // t^-beta: the usual exponents without a logarithm.
 std::string power(double beta)
@@ -54,17 +44,19 @@ extern const OpDef op_lrn{
                    {.name = "beta", .kind = AttributeKind::real, .default_value = 0.75, .doc = "the exponent"},
                    {.name = "bias", .kind = AttributeKind::real, .default_value = 1.0, .doc = "added to the mean"}},
     .make_formula =
-        [](const OpCall& op) { return spread(squares(op) + "y[n,c@] = x[n,c@] * " + power(op.real("beta")), op); },
+        [](const OpCall& op) {
+          return behind_channel(squares(op) + "y[n,c@] = x[n,c@] * " + power(op.real("beta")), op);
+        },
     .make_gradient =
         [](const OpCall& op) {
-          return spread(squares(op) +
-                            "u[n,c@] = dy[n,c@] * y[n,c@] / t[n,c@]\n"
-                            "v[n,c@] += u[n, c - i + (size - 1)/2 @] where c < " +
-                            std::to_string(op.shape(0)[1].size) +
-                            ", i < size\n"
-                            "dx[n,c@] = dy[n,c@] * " +
-                            power(op.real("beta")) + " - x[n,c@] * v[n,c@] * (2*alpha*beta/size)",
-                        op);
+          return behind_channel(squares(op) +
+                                    "u[n,c@] = dy[n,c@] * y[n,c@] / t[n,c@]\n"
+                                    "v[n,c@] += u[n, c - i + (size - 1)/2 @] where c < " +
+                                    std::to_string(op.shape(0)[1].size) +
+                                    ", i < size\n"
+                                    "dx[n,c@] = dy[n,c@] * " +
+                                    power(op.real("beta")) + " - x[n,c@] * v[n,c@] * (2*alpha*beta/size)",
+                                op);
         },
 };
 
