@@ -58,12 +58,18 @@ using Write = std::function<void(const Layer&)>;
 
 class Exporter {
 public:
-  Exporter(const Network& network, const NamedTensors& weights) : network(network), weights(weights) {}
+  Exporter(const Network& network, const NamedTensors& weights, int64_t batch)
+      : network(network),
+        weights(weights),
+        batch(batch)
+  {
+  }
 
   OnnxModel run();
 
   const Network& network;
   const NamedTensors& weights;
+  const int64_t batch;
   OnnxModel model;
   std::map<int, std::string> names;
 
@@ -541,9 +547,12 @@ OnnxInfo Exporter::info_of(int value)
   info.name = name_of(value);
   info.dtype = at(value).type.dtype;
   info.shape.emplace();
-  for (const Dim& dim : at(value).type.shape)
-    info.shape->push_back(dim.batch ? OnnxExtent{{}, dim.size == 1 ? "N" : fmt::format("{}*N", dim.size)}
-                                    : OnnxExtent{dim.size, ""});
+  for (const Dim& dim : at(value).type.shape) {
+    if (dim.batch && batch == 0)
+      info.shape->push_back({{}, dim.size == 1 ? "N" : fmt::format("{}*N", dim.size)});
+    else
+      info.shape->push_back({dim.batch ? dim.size * batch : dim.size, ""});
+  }
   return info;
 }
 
@@ -585,9 +594,9 @@ OnnxModel Exporter::run()
 
 } // namespace
 
-OnnxModel export_onnx(const Network& network, const NamedTensors& weights)
+OnnxModel export_onnx(const Network& network, const NamedTensors& weights, int64_t batch)
 {
-  return Exporter(network, weights).run();
+  return Exporter(network, weights, batch).run();
 }
 
 } // namespace cnnc

@@ -281,6 +281,11 @@ TEST_CASE("onnx: imported as .yaml and exported again, a network computes the sa
     check_equal(outcome(again, x, parameters), wanted);
     OnnxModel exported = export_onnx(again, parameters);
     check_equal(outcome(read(exported), x), wanted);
+    CHECK(exported.inputs[0].shape->at(0).symbol == "N");
+    exported = export_onnx(again, parameters, x.dims[0]);
+    for (const OnnxInfo* info : {&exported.inputs[0], &exported.outputs[0]})
+      CHECK(info->shape->at(0).size == x.dims[0]);
+    check_equal(outcome(read(exported), x), wanted);
   }
 }
 
