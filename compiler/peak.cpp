@@ -6,7 +6,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <numeric>
+#include <thread>
 
 namespace cnnc {
 
@@ -15,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int steps = 100000;
-constexpr int64_t read_bytes = int64_t{256} << 20;
+constexpr int64_t memory_bytes = int64_t{256} << 20;
 
 RegionFunction* compiled(Jit& jit, const char* name, const std::string& text, const Target& target)
 {
@@ -25,17 +28,30 @@ RegionFunction* compiled(Jit& jit, const char* name, const std::string& text, co
   return jit.find<RegionFunction>(code.regions[0].symbol);
 }
 
-double seconds(RegionFunction* run, void* const* arguments)
+// `times` over so many floats, in eight independent sums.
+std::string reading(const char* name, int64_t floats, int64_t times, int64_t lanes)
 {
-  const Clock::time_point from = Clock::now();
-  run(arguments, 1, nullptr, 0, 1);
-  return std::chrono::duration<double>(Clock::now() - from).count();
+  return fmt::format("nest @{0}(in %x: f32[{1}], out %y: f32[8,{2}]) {{\n"
+                     "  registers %acc: f32[8,{2}]\n"
+                     "  for point in 0..1 {{\n"
+                     "    unroll a in 0..8 {{ lanes l in 0..{2} {{ %acc[a,l] = 0 }} }}\n"
+                     "    for t in 0..{3} {{ for i in 0..{1} step {4} {{ unroll a in 0..8 {{ lanes l in 0..{2} {{ "
+                     "%acc[a,l] += %x[i + {2}*a + l] }} }} }} }}\n"
+                     "    unroll a in 0..8 {{ lanes l in 0..{2} {{ %y[a,l] = %acc[a,l] }} }}\n"
+                     "  }}\n}}\n",
+                     name, floats, lanes, times, 8 * lanes);
 }
 
 } // namespace
 
 struct Peak::State {
-  explicit State(const Target& target) : lanes(target.lanes(4)), chains(std::min(target.vector_registers - 4, 24))
+  State(const Target& target, int threads)
+      : threads(static_cast<size_t>(threads)),
+        lanes(target.lanes(4)),
+        chains(std::min(target.vector_registers - 4, 24)),
+        // A part of a cache that the caller's stack and the code leave alone.
+        cache_floats(std::max<int64_t>(1, target.l2_bytes / 4 * 3 / 4 / (8 * lanes)) * 8 * lanes),
+        memory_floats(memory_bytes / threads / 4 / (8 * lanes) * 8 * lanes)
   {
     // As many independent chains as registers allow: enough to hide an FMA's latency.
     fma = compiled(jit, "peak",
@@ -49,45 +65,76 @@ struct Peak::State {
                                "  }}\n}}\n",
                                chains, lanes, steps),
                    target);
-    read = compiled(jit, "read",
-                    fmt::format("nest @read(in %x: f32[{0}], out %y: f32[8,{1}]) {{\n"
-                                "  registers %acc: f32[8,{1}]\n"
-                                "  for point in 0..1 {{\n"
-                                "    unroll a in 0..8 {{ lanes l in 0..{1} {{ %acc[a,l] = 0 }} }}\n"
-                                "    for i in 0..{0} step {2} {{ unroll a in 0..8 {{ lanes l in 0..{1} {{ %acc[a,l] += "
-                                "%x[i + {1}*a + l] }} }} }}\n"
-                                "    unroll a in 0..8 {{ lanes l in 0..{1} {{ %y[a,l] = %acc[a,l] }} }}\n"
-                                "  }}\n}}\n",
-                                read_bytes / 4, lanes, 8 * lanes),
-                    target);
-    y.resize(static_cast<size_t>(std::max<int64_t>(chains, 8) * lanes));
+    read_cache = compiled(jit, "read_cache", reading("read_cache", cache_floats, cache_times, lanes), target);
+    read_memory = compiled(jit, "read_memory", reading("read_memory", memory_floats, 1, lanes), target);
+    y.resize(this->threads, std::vector<float>(static_cast<size_t>(std::max<int64_t>(chains, 8) * lanes)));
   }
 
+  // The sum of what the threads do of `work` in a second, from the moment when all are there.
+  double rate(double work, RegionFunction* run, const std::vector<void*>& operands)
+  {
+    std::atomic<size_t> there = 0;
+    std::vector<double> rates(threads);
+    const auto part = [&](size_t thread) {
+      std::vector<void*> arguments(operands);
+      if (run == read_memory)
+        arguments[0] = static_cast<float*>(arguments[0]) + static_cast<int64_t>(thread) * memory_floats;
+      arguments.push_back(y[thread].data());
+      for (there++; there < threads;)
+        std::this_thread::yield();
+      const Clock::time_point from = Clock::now();
+      run(arguments.data(), 1, nullptr, 0, 1);
+      rates[thread] = work / std::chrono::duration<double>(Clock::now() - from).count();
+    };
+    std::vector<std::thread> others;
+    for (size_t thread = 1; thread < threads; ++thread)
+      others.emplace_back(part, thread);
+    part(0);
+    for (std::thread& other : others)
+      other.join();
+    return std::accumulate(rates.begin(), rates.end(), 0.0);
+  }
+
+  void* read_from() // made when it is first read
+  {
+    if (large.empty())
+      large.assign(memory_bytes / 4, 1.0f);
+    return large.data();
+  }
+
+  static constexpr int64_t cache_times = 200;
+  size_t threads;
   int64_t lanes;
   int chains;
+  int64_t cache_floats, memory_floats;
   Jit jit;
-  RegionFunction *fma = nullptr, *read = nullptr;
-  std::vector<float> x = std::vector<float>(64, 1.0f), r = std::vector<float>(1, 1e-9f), y;
-  std::vector<float> large; // made when it is first read
+  RegionFunction *fma = nullptr, *read_cache = nullptr, *read_memory = nullptr;
+  std::vector<float> x = std::vector<float>(64, 1.0f), r = std::vector<float>(1, 1e-9f), large;
+  std::vector<std::vector<float>> y; // of each thread
 };
 
-Peak::Peak(const Target& target) : state(std::make_unique<State>(target)) {}
+Peak::Peak(const Target& target, int threads) : state(std::make_unique<State>(target, threads)) {}
 Peak::~Peak() = default;
 Peak::Peak(Peak&&) noexcept = default;
 Peak& Peak::operator=(Peak&&) noexcept = default;
 
 double Peak::gflops() const
 {
-  void* const arguments[] = {state->x.data(), state->r.data(), state->y.data()};
-  return 2.0 * state->chains * static_cast<double>(state->lanes) * steps / seconds(state->fma, arguments) * 1e-9;
+  const double operations = 2.0 * state->chains * static_cast<double>(state->lanes) * steps;
+  return state->rate(operations, state->fma, {state->x.data(), state->r.data()}) * 1e-9;
 }
 
-double Peak::read_rate() const
+double Peak::cache_rate() const
 {
-  if (state->large.empty())
-    state->large.assign(read_bytes / 4, 1.0f);
-  void* const arguments[] = {state->large.data(), state->y.data()};
-  return static_cast<double>(read_bytes) / seconds(state->read, arguments) * 1e-9;
+  const double bytes = 4.0 * static_cast<double>(state->cache_floats * State::cache_times);
+  return state->rate(bytes, state->read_cache, {state->read_from()}) *
+         1e-9; // all read the same: each has it in its cache
+}
+
+double Peak::memory_rate() const
+{
+  const double bytes = 4.0 * static_cast<double>(state->memory_floats);
+  return state->rate(bytes, state->read_memory, {state->read_from()}) * 1e-9;
 }
 
 } // namespace cnnc

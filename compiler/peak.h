@@ -7,18 +7,19 @@
 
 namespace cnnc {
 
-// On one thread, by code of this compiler for `target`.
+// On so many threads at once, by code of this compiler for `target`: the sum of what each does.
 class Peak {
 public:
-  explicit Peak(const Target& target);
+  explicit Peak(const Target& target, int threads = 1);
   ~Peak();
   Peak(Peak&&) noexcept;
   Peak& operator=(Peak&&) noexcept;
 
   // f32, independent chains of FMAs, some milliseconds of them; two operations each.
   double gflops() const;
-  // Read from memory, far more than the caches hold. GB/s.
-  double read_rate() const;
+  // Read, GB/s: what fits each thread's second-level cache, and far more than all caches hold.
+  double cache_rate() const;
+  double memory_rate() const;
 
 private:
   struct State;

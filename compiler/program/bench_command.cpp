@@ -11,7 +11,6 @@
 #include "runtime/weights.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -19,10 +18,6 @@
 namespace cnnc {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-constexpr int64_t most_calls = 1000000;
 
 // Floats in [0, 1), integers in [0, limit): what the network accepts.
 Tensor random_input(const cnn_tensor& input, int64_t batch, uint64_t key)
@@ -51,37 +46,6 @@ std::vector<const void*> data_of(const std::vector<Tensor>& tensors)
   for (const Tensor& tensor : tensors)
     pointers.push_back(tensor.bytes.data());
   return pointers;
-}
-
-struct Times {
-  std::vector<double> ms; // sorted
-
-  double at(double part) const { return ms[static_cast<size_t>(part * static_cast<double>(ms.size() - 1) + 0.5)]; }
-  double median() const { return at(0.5); }
-  double minimum() const { return ms.front(); }
-  double spread() const { return at(0.9) - at(0.1); }
-};
-
-// At least three calls, and as many as fit into the seconds; a tenth of that time before them does not count.
-template<class Call>
-Times measure(double seconds, const Call& call)
-{
-  const auto ms_since = [](Clock::time_point start) {
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-  };
-  const Clock::time_point warm = Clock::now();
-  do
-    call();
-  while (ms_since(warm) < 100 * seconds);
-  Times times;
-  const Clock::time_point begin = Clock::now();
-  while (times.ms.size() < 3 || (ms_since(begin) < 1000 * seconds && times.ms.size() < most_calls)) {
-    const Clock::time_point start = Clock::now();
-    call();
-    times.ms.push_back(ms_since(start));
-  }
-  std::sort(times.ms.begin(), times.ms.end());
-  return times;
 }
 
 } // namespace
@@ -117,8 +81,7 @@ int bench_command(const Arguments& arguments)
     load_weights(model, parameters.data(), options.weights);
   const ModelThreads threads(model, options.threads);
   const Block workspace = workspace_of(model, batch, threads.count(), train ? CNN_TRAIN : CNN_FORWARD);
-  Times times;
-  std::vector<KernelTime> kernels;
+  Profile measured;
   if (train) {
     const Block state(model.state_bytes);
     check(model, model.init_state(state.data(), seed), "initialise the state");
@@ -129,8 +92,7 @@ int bench_command(const Arguments& arguments)
       check(model, model.train_step(parameters.data(), state.data(), batch, in.data(), &loss, workspace.data(), on),
             "run a training step");
     };
-    times = measure(seconds, [&] { step(threads.get()); });
-    kernels = profile(threads, seconds, step);
+    measured = profile(threads, seconds, step);
   } else {
     const std::vector<Tensor> inputs = random_inputs(model.inputs, model.input_count, batch, seed);
     std::vector<Tensor> outputs;
@@ -143,10 +105,11 @@ int bench_command(const Arguments& arguments)
     const auto forward = [&](const cnn_threads* on) {
       check(model, model.forward(parameters.data(), batch, in.data(), out.data(), workspace.data(), on), "run forward");
     };
-    times = measure(seconds, [&] { forward(threads.get()); });
-    kernels = profile(threads, seconds, forward);
+    measured = profile(threads, seconds, forward);
   }
 
+  const Times& times = measured.times;
+  const std::vector<KernelTime>& kernels = measured.kernels;
   const MachineRates machine = measure_machine(host_target(), threads.count());
   const char* what = train ? "train_step" : "forward";
   const double images = static_cast<double>(batch) / times.median() * 1000;
@@ -171,7 +134,8 @@ int bench_command(const Arguments& arguments)
                                         {"march", model.march},
                                         {"flags", model.flags},
                                         {"peak_gflops", machine.gflops},
-                                        {"read_gb_per_second", machine.read_rate},
+                                        {"l2_gb_per_second", machine.cache_rate},
+                                        {"dram_gb_per_second", machine.memory_rate},
                                         {"kernels", parts}};
     print(result.dump(2) + "\n");
   } else {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
+#include <numeric>
 
 namespace cnnc {
 
@@ -18,9 +19,10 @@ double ms_since(Clock::time_point start)
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
+// The steps of the running call, in the order in which they run.
 struct Watched {
-  std::vector<KernelTime> steps; // ms: of the running call
-  std::vector<std::vector<double>> times;
+  std::vector<KernelTime> steps;
+  std::vector<double> ms;
   Clock::time_point start;
 
   static void step(void* context, const cnn_step_info* info, int is_done)
@@ -34,43 +36,35 @@ struct Watched {
     const auto number = static_cast<size_t>(info->number);
     if (number >= self.steps.size()) {
       self.steps.resize(number + 1);
-      self.times.resize(number + 1);
+      self.ms.resize(number + 1);
     }
-    KernelTime& step = self.steps[number];
-    if (self.times[number].empty())
-      step = {info->kernel, info->line, 0, info->operations, info->bytes};
-    self.times[number].push_back(took);
+    if (self.steps[number].layers.empty())
+      self.steps[number] = {info->kernel, info->line, 0, info->operations, info->bytes};
+    self.ms[number] = took;
   }
 };
 
-double median(std::vector<double>& times)
+// Of each step, the mean over the calls around the median one: medians of their own would leave out of the sum what now
+// this step suffers, now that.
+std::vector<double> means_of_middle(std::vector<std::vector<double>>& calls)
 {
-  const auto middle = times.begin() + static_cast<ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
+  const auto sum_of = [](const std::vector<double>& call) { return std::accumulate(call.begin(), call.end(), 0.0); };
+  std::sort(calls.begin(), calls.end(), [&](const auto& a, const auto& b) { return sum_of(a) < sum_of(b); });
+  const size_t from = calls.size() * 2 / 5, to = calls.size() - from;
+  std::vector<double> means(calls.front().size());
+  for (size_t call = from; call < to; ++call)
+    for (size_t i = 0; i < means.size(); ++i)
+      means[i] += calls[call][i] / static_cast<double>(to - from);
+  return means;
 }
 
-} // namespace
-
-std::vector<KernelTime> profile(const ModelThreads& threads, double seconds,
-                                const std::function<void(const cnn_threads*)>& run)
+// The loops of one kernel are steps behind each other.
+std::vector<KernelTime> joined(const std::vector<KernelTime>& steps, const std::vector<double>& ms)
 {
-  Watched watched;
-  const cnn_observer observer{Watched::step, &watched};
-  cnn_threads with = threads.get() ? *threads.get() : cnn_threads{};
-  with.abi_version = CNN_ABI_VERSION;
-  with.struct_size = sizeof(cnn_threads);
-  with.count = threads.count();
-  with.observer = &observer;
-  const Clock::time_point begin = Clock::now();
-  for (int calls = 0; calls < 3 || (ms_since(begin) < 1000 * seconds && calls < 1000); ++calls)
-    run(&with);
-
-  // The loops of one kernel are steps behind each other.
   std::vector<KernelTime> kernels;
-  for (size_t i = 0; i < watched.steps.size(); ++i) {
-    KernelTime step = watched.steps[i];
-    step.ms = median(watched.times[i]);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    KernelTime step = steps[i];
+    step.ms = ms[i];
     if (!kernels.empty() && kernels.back().layers == step.layers && kernels.back().line == step.line) {
       kernels.back().ms += step.ms;
       kernels.back().operations += step.operations;
@@ -81,22 +75,63 @@ std::vector<KernelTime> profile(const ModelThreads& threads, double seconds,
   return kernels;
 }
 
+} // namespace
+
+Profile profile(const ModelThreads& threads, double seconds, const std::function<void(const cnn_threads*)>& run)
+{
+  constexpr size_t most_calls = 1000000, most_watched = 1000;
+  Watched watched;
+  const cnn_observer observer{Watched::step, &watched};
+  cnn_threads with = threads.get() ? *threads.get() : cnn_threads{};
+  with.abi_version = CNN_ABI_VERSION;
+  with.struct_size = sizeof(cnn_threads);
+  with.count = threads.count();
+  with.observer = &observer;
+  const Clock::time_point warm = Clock::now();
+  do {
+    run(threads.get());
+    run(&with);
+  } while (ms_since(warm) < 200 * seconds);
+  Profile result;
+  std::vector<double>& whole = result.times.ms;
+  std::vector<std::vector<double>> calls;
+  const Clock::time_point begin = Clock::now();
+  while (whole.size() < 3 || (ms_since(begin) < 2000 * seconds && whole.size() < most_calls)) {
+    const Clock::time_point start = Clock::now();
+    run(threads.get());
+    whole.push_back(ms_since(start));
+    if (calls.size() == most_watched)
+      continue;
+    run(&with);
+    calls.push_back(watched.ms);
+  }
+  std::sort(whole.begin(), whole.end());
+  result.kernels = joined(watched.steps, means_of_middle(calls));
+  return result;
+}
+
 MachineRates measure_machine(const Target& target, int threads)
 {
-  const Peak peak(target);
+  const Peak peak(target, threads);
   MachineRates rates;
+  rates.cache_bytes = static_cast<double>(target.l2_bytes) * threads;
   for (int i = 0; i < 5; ++i) {
-    rates.gflops = std::max(rates.gflops, peak.gflops() * threads);
-    rates.read_rate = std::max(rates.read_rate, peak.read_rate());
+    rates.gflops = std::max(rates.gflops, peak.gflops());
+    rates.cache_rate = std::max(rates.cache_rate, peak.cache_rate());
+    rates.memory_rate = std::max(rates.memory_rate, peak.memory_rate());
   }
   return rates;
 }
 
 std::string_view bound_by(const KernelTime& kernel, const MachineRates& machine)
 {
-  if (kernel.operations / machine.gflops >= kernel.bytes / machine.read_rate)
+  constexpr double clearly = 1.25; // the memory's rate changes from moment to moment
+  const double memory_ms = kernel.bytes / (machine.memory_rate * 1e6);
+  const bool is_cached = kernel.bytes <= machine.cache_bytes || memory_ms > clearly * kernel.ms;
+  const double rate = is_cached ? machine.cache_rate : machine.memory_rate;
+  if (kernel.operations / machine.gflops >= kernel.bytes / rate)
     return "compute";
-  return kernel.bytes > kernel.ms * machine.read_rate * 1e6 ? "cache" : "memory";
+  return is_cached ? "L2" : "DRAM";
 }
 
 std::string profile_text(const std::vector<KernelTime>& kernels, const MachineRates& machine, int columns)
@@ -133,11 +168,10 @@ std::string profile_text(const std::vector<KernelTime>& kernels, const MachineRa
   }
   table.add_rule();
   add("", "sum", {"", 0, sum, operations, bytes}, "");
-  return table.text(columns) +
-         fmt::format(
-             "\nMeasured beside it: {:.0f} GFLOP/s of FMAs, {:.1f} GB/s read from memory. Bytes: each operand of a "
-             "kernel once.\n",
-             machine.gflops, machine.read_rate);
+  return table.text(columns) + fmt::format("\nMeasured beside it: {:.0f} GFLOP/s of FMAs, {:.0f} GB/s read from L2, "
+                                           "{:.1f} GB/s from DRAM. Bytes: each "
+                                           "operand of a kernel once.\n",
+                                           machine.gflops, machine.cache_rate, machine.memory_rate);
 }
 
 } // namespace cnnc

@@ -494,12 +494,15 @@ TEST_CASE("bench: forward and the training step")
     CHECK(json["minimum_ms"] <= json["median_ms"]);
     CHECK(json["spread_ms"] >= 0);
     CHECK(json["peak_gflops"] > 0);
+    CHECK(json["dram_gb_per_second"] > 0);
+    CHECK(json["l2_gb_per_second"] > 0);
     double operations = 0;
     for (const auto& kernel : json["kernels"]) {
       CHECK(kernel["ms"] >= 0);
       CHECK(kernel["bytes"] > 0);
       CHECK(kernel["line"] >= 0); // 0: the step counter stands in no file
       CHECK(kernel["layers"] != "");
+      CHECK((kernel["bound_by"] == "compute" || kernel["bound_by"] == "L2" || kernel["bound_by"] == "DRAM"));
       operations += kernel["operations"].get<double>();
     }
     CHECK(operations > 0);
