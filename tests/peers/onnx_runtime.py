@@ -28,7 +28,7 @@ class Refused(Exception):
 
 
 def library():
-    """The path, or None where it has not been fetched (bench/lenet does)."""
+    """The path, or None where it has not been fetched (bench/compare does)."""
     return next(iter(sorted(glob.glob(os.path.join(ROOT, PATTERN)))), None)
 
 
