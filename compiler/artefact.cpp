@@ -3,7 +3,7 @@
 
 #include "compiler/blob.h"
 #include "compiler/header_writer.h"
-#include "compiler/interface.h"
+#include "compiler/known.h"
 #include "compiler/link.h"
 #include "compiler/llvm/emit_model.h"
 #include "runtime/artefact/embed.h"
@@ -84,8 +84,8 @@ void write_library(const Program& program, const Target& target, const ArtefactI
     inputs.push_back(blob(constants_symbol, folder, static_cast<int64_t>(model.constants.size()),
                           [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }));
   if (interface.has_known())
-    inputs.push_back(
-        blob(known_symbol, folder, interface.parameter_bytes, [&](std::byte* to) { pack_parameters(interface, to); }));
+    inputs.push_back(blob(known_symbol, folder, known_bytes(interface),
+                          [&](std::byte* to) { fill_known(program, target, interface, to); }));
 
   const Aside library(path), header(fs::path(path).replace_extension(".h"));
   link_library(inputs, path.filename().string(), library.path);

@@ -144,13 +144,15 @@ bool same_place(const Interface::TensorInfo& a, const Interface::TensorInfo& b)
                     [](const cnn_axis& x, const cnn_axis& y) { return std::memcmp(&x, &y, sizeof x) == 0; });
 }
 
-// Parameters or states of all functions, those of the first that has them first.
+// Parameters, states or prepared values of all functions, those of the first that has them first.
 std::vector<Interface::TensorInfo> collect(const Interface& interface, ValueKind kind)
 {
+  std::vector<const Graph*> functions(interface.functions.begin(), interface.functions.end());
+  functions.push_back(interface.prepare);
   std::vector<Interface::TensorInfo> all;
   std::unordered_map<std::string, size_t> known;
   std::set<std::string> taken;
-  for (const Graph* graph : interface.functions) {
+  for (const Graph* graph : functions) {
     if (!graph)
       continue;
     for (int v : values_of(*graph, kind)) {
@@ -172,6 +174,11 @@ std::vector<Interface::TensorInfo> collect(const Interface& interface, ValueKind
   return all;
 }
 
+int64_t aligned(int64_t bytes)
+{
+  return (bytes + CNN_ALIGNMENT - 1) / CNN_ALIGNMENT * CNN_ALIGNMENT;
+}
+
 int64_t block_bytes(const std::vector<Interface::TensorInfo>& tensors)
 {
   int64_t bytes = CNN_HEADER_BYTES;
@@ -183,12 +190,64 @@ int64_t block_bytes(const std::vector<Interface::TensorInfo>& tensors)
       throw InternalError(fmt::format("'{}' lies at {}, no multiple of {}", tensor.name, tensor.offset, CNN_ALIGNMENT));
     bytes = std::max(bytes, tensor.offset + size);
   }
-  return (bytes + CNN_ALIGNMENT - 1) / CNN_ALIGNMENT * CNN_ALIGNMENT;
+  return aligned(bytes);
 }
 
-uint64_t fingerprint_of(const std::vector<Interface::TensorInfo>& tensors, int64_t bytes)
+// What `prepare` makes, and what it needs beside, behind the parameters.
+void place_prepared(Interface& interface, const Graph& forward)
 {
-  std::string text = fmt::format("{} {}\n", CNN_ABI_VERSION, bytes);
+  interface.prepared_begin = interface.scratch = interface.local = interface.parameter_bytes;
+  for (const int v : values_of(forward, ValueKind::prepared)) {
+    const std::string& name = forward.values[static_cast<size_t>(v)].name;
+    const bool is_made =
+        interface.prepare &&
+        std::any_of(interface.prepare->updates.begin(), interface.prepare->updates.end(),
+                    [&](const StateUpdate& update) {
+                      return interface.prepare->values[static_cast<size_t>(update.target)].name == name;
+                    });
+    if (!is_made)
+      throw Error(forward.location,
+                  fmt::format("nothing prepares '{}': there is no '{}.prepare' that updates it", name, forward.name));
+  }
+  if (!interface.prepare)
+    return;
+  const Graph& prepare = *interface.prepare;
+  for (const Value& value : prepare.values)
+    if (value.kind == ValueKind::input || value.kind == ValueKind::state || has_batch(value.type.shape))
+      throw Error(prepare.location,
+                  fmt::format("'{}' cannot have '{}': parameters alone are there", prepare.name, value.name));
+  for (const Interface::TensorInfo& tensor : interface.prepared)
+    interface.prepared_begin = std::min(interface.prepared_begin, tensor.offset);
+  for (const Interface::TensorInfo& tensor : interface.parameters)
+    if (tensor.offset >= interface.prepared_begin)
+      throw InternalError(fmt::format("'{}' lies behind a prepared value", tensor.name));
+  for (const int64_t bytes : {prepare.fixed_bytes, prepare.thread_bytes})
+    if (bytes < 0 || bytes > size_limit)
+      throw Error(prepare.location, fmt::format("the memory of '{}' has no size", prepare.name));
+  interface.local = aligned(interface.scratch + prepare.fixed_bytes);
+  interface.parameter_bytes = aligned(interface.local + prepare.thread_bytes);
+}
+
+// A block holds what the parameters became: that of a network which makes something else of them is another block.
+std::string text_of_prepare(const Graph* prepare)
+{
+  std::string text;
+  if (prepare)
+    for (const Op& op : prepare->ops) {
+      text += op.def->name;
+      for (const auto& [name, value] : op.attributes)
+        text += fmt::format(" {}={}", name, to_string(value));
+      for (const std::vector<int>* values : {&op.inputs, &op.outputs})
+        for (const int v : *values)
+          text += " " + (v < 0 ? "_" : prepare->values[static_cast<size_t>(v)].name);
+      text += '\n';
+    }
+  return text;
+}
+
+uint64_t fingerprint_of(const std::vector<Interface::TensorInfo>& tensors, int64_t bytes, const std::string& more = "")
+{
+  std::string text = fmt::format("{} {}\n{}", CNN_ABI_VERSION, bytes, more);
   for (const Interface::TensorInfo& tensor : tensors) {
     text += fmt::format("{} {} {}", tensor.name, to_string(tensor.type), tensor.offset);
     for (const cnn_axis& axis : tensor.axes)
@@ -310,17 +369,23 @@ Interface interface_of(const Program& program, const ArtefactInfo& info)
       interface.functions[CNN_TRAIN] = &graph;
     if (graph.name == forward.name + ".gradients")
       interface.functions[CNN_GRADIENTS] = &graph;
+    if (graph.name == forward.name + ".prepare")
+      interface.prepare = &graph;
   }
   if (!values_of(forward, ValueKind::state).empty())
     throw InternalError("forward reads a state, which it is not given");
 
   interface.parameters = collect(interface, ValueKind::parameter);
   interface.states = collect(interface, ValueKind::state);
+  interface.prepared = collect(interface, ValueKind::prepared);
   if (info.weights)
     take_weights(interface, *info.weights);
-  interface.parameter_bytes = block_bytes(interface.parameters);
+  interface.parameter_bytes = std::max(block_bytes(interface.parameters), block_bytes(interface.prepared));
   interface.state_bytes = block_bytes(interface.states);
-  interface.fingerprint = fingerprint_of(interface.parameters, interface.parameter_bytes);
+  place_prepared(interface, forward);
+  std::vector<Interface::TensorInfo> in_block = interface.parameters;
+  in_block.insert(in_block.end(), interface.prepared.begin(), interface.prepared.end());
+  interface.fingerprint = fingerprint_of(in_block, interface.parameter_bytes, text_of_prepare(interface.prepare));
   interface.state_fingerprint = fingerprint_of(interface.states, interface.state_bytes);
 
   const std::set<std::string> others{"parameters", "state", "batch", "loss", "gradients", "workspace", "threads"};

@@ -1,8 +1,9 @@
 // What a compiled network shows to its callers, read off its functions: names, tensors, where each lies in its block.
 //
-// Functions by name: the first is forward, "<forward>.train" train_step, "<forward>.gradients" gradients. Parameters
-// and states are told apart by name, over all functions; a block is a header of 64 bytes, then each tensor at its
-// offset.
+// Functions by name: the first is forward, "<forward>.train" train_step, "<forward>.gradients" gradients; callers see
+// nothing of "<forward>.prepare". Parameters and states are told apart by name, over all functions; a block is a header
+// of 64 bytes, then each tensor at its offset. Behind the parameters lie the prepared values, then what `prepare` needs
+// beside them.
 #pragma once
 
 #include "compiler/artefact.h"
@@ -31,9 +32,11 @@ struct Interface {
 
   std::string name;                        // a C identifier
   std::array<const Graph*, 3> functions{}; // by cnn_mode
-  std::vector<TensorInfo> inputs, outputs, parameters, states, train_inputs;
+  const Graph* prepare = nullptr;
+  std::vector<TensorInfo> inputs, outputs, parameters, states, train_inputs, prepared;
   DType loss = DType::f32;
   int64_t parameter_bytes = 0, state_bytes = 0;
+  int64_t prepared_begin = 0, scratch = 0, local = 0; // offsets in a parameter block, as in cnn_preparation
   uint64_t fingerprint = 0, state_fingerprint = 0;
   int64_t batch_limit = 0;
   std::array<cnn_memory, 3> memory{};

@@ -1,7 +1,7 @@
 #include "compiler/load.h"
 
 #include "compiler/blob.h"
-#include "compiler/interface.h"
+#include "compiler/known.h"
 #include "compiler/llvm/emit_model.h"
 #include "compiler/note.h"
 #include "runtime/artefact/embed.h"
@@ -50,7 +50,12 @@ LoadedModel LoadedModel::from_library(const std::string& path)
 
 LoadedModel LoadedModel::from_program(const Program& program, const Target& target, const ArtefactInfo& info)
 {
-  const Interface interface = interface_of(program, info);
+  return from_interface(program, target, interface_of(program, info), info);
+}
+
+LoadedModel LoadedModel::from_interface(const Program& program, const Target& target, const Interface& interface,
+                                        const ArtefactInfo& info)
+{
   const EmittedModel model = emit_model(program, target, interface, info, Emit::object);
   LoadedModel loaded;
   loaded.jit = std::make_unique<Jit>();
@@ -60,7 +65,7 @@ LoadedModel LoadedModel::from_program(const Program& program, const Target& targ
                          [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }));
   if (interface.has_known())
     loaded.jit->add(
-        blob(known_symbol, interface.parameter_bytes, [&](std::byte* to) { pack_parameters(interface, to); }));
+        blob(known_symbol, known_bytes(interface), [&](std::byte* to) { fill_known(program, target, interface, to); }));
   loaded.jit->add(model.text);
   loaded.model = loaded.jit->find<const cnn_model*()>(interface.name)();
   return loaded;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "compiler/artefact.h"
+#include "compiler/interface.h"
 #include "compiler/jit.h"
 #include "runtime/artefact/cnn.h"
 
@@ -14,6 +15,7 @@ public:
   static LoadedModel from_library(const std::string& path);
   // The very objects that write_library links, loaded by the JIT.
   static LoadedModel from_program(const Program&, const Target&, const ArtefactInfo&);
+  static LoadedModel from_interface(const Program&, const Target&, const Interface&, const ArtefactInfo&);
   ~LoadedModel();
   LoadedModel(LoadedModel&&) noexcept;
   LoadedModel& operator=(LoadedModel&&) noexcept;

@@ -98,6 +98,11 @@ int Graph::add_op(const OpDef& def, std::string name, std::vector<int> inputs, A
   return number;
 }
 
+bool may_be_updated(ValueKind kind)
+{
+  return kind == ValueKind::parameter || kind == ValueKind::state || kind == ValueKind::prepared;
+}
+
 std::vector<int> values_of(const Graph& graph, ValueKind kind)
 {
   std::vector<int> result;

@@ -31,6 +31,7 @@ enum class ValueKind : uint8_t {
   input,     // the caller's, for each call
   parameter, // learnt; lives in the parameter blob
   state,     // lives across steps beside the parameters: moments, the step counter, running statistics
+  prepared,  // follows from the parameters alone; `<name>.prepare` computes it whenever they change; lives behind them
   constant,  // known now
   result,    // of an op
   temporary, // memory that one lowered kernel needs beside its operands; no op makes it: "temporary %loss.l: f32[n]"
@@ -40,12 +41,12 @@ enum class ValueKind : uint8_t {
 // order.
 //   fixed      workspace + offset
 //   image      workspace + fixed_bytes + n * offset            (n images lie behind each other)
-//   parameter, state, constant: offset in the blob of that name
+//   parameter, state, constant: offset in the blob of that name (a prepared value: in that of the parameters)
 // Inputs and outputs of the net have none: they are the caller's pointers.
 enum class Region : uint8_t { none, fixed, image, parameter, state, constant };
 
 struct Value {
-  std::string name = {}; // without % or @; unique in the graph. Parameters, states and constants print with @
+  std::string name = {}; // without % or @; unique in the graph. What outlives a call prints with @
   ValueKind kind = ValueKind::result;
   TensorType type = {};
   std::optional<Layout> layout = {}; // nothing: planar so far
@@ -79,7 +80,8 @@ struct Kernel {
   std::vector<int> arguments = {}; // once lowered: the values that the nest's arguments stand for, in their order
 };
 
-// "update @w = %w.new": at the end of the call the value takes the parameter's (or state's) place.
+// "update @w = %w.new": at the end of the call the value takes the parameter's (or state's) place. A prepared value is
+// written where it stands: nothing reads it in the function that makes it.
 struct StateUpdate {
   int target;
   int value;
@@ -112,6 +114,7 @@ struct Graph {
   int add_op(const OpDef& def, std::string name, std::vector<int> inputs, Attributes attributes, Location where);
 };
 
+bool may_be_updated(ValueKind); // parameters, states, prepared values
 std::vector<int> values_of(const Graph&, ValueKind);
 // For each value the ops that read it (by number, ascending).
 std::vector<std::vector<int>> users_of(const Graph&);

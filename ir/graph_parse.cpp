@@ -476,7 +476,7 @@ struct Parser {
     value.name = name();
     want(":");
     typed(value);
-    while (kind != ValueKind::temporary) {
+    while (kind != ValueKind::temporary && kind != ValueKind::prepared) {
       if (take("=")) {
         if (is_at("["))
           value.data = inline_data(value.type);
@@ -622,8 +622,8 @@ struct Parser {
     added.value = operand();
     const Value &target = graph.values[static_cast<size_t>(added.target)],
                 &value = graph.values[static_cast<size_t>(added.value)];
-    if (target.kind != ValueKind::parameter && target.kind != ValueKind::state)
-      fail(start, fmt::format("'{}' is no parameter and no state", target.name));
+    if (!may_be_updated(target.kind))
+      fail(start, fmt::format("'{}' is no parameter, no state and no prepared value", target.name));
     if (target.type != value.type)
       fail(start, fmt::format("'{}' is {}, '{}' is {}", target.name, to_string(target.type), value.name,
                               to_string(value.type)));
@@ -677,6 +677,8 @@ struct Parser {
       declaration(ValueKind::parameter);
     else if (take_word("state"))
       declaration(ValueKind::state);
+    else if (take_word("prepared"))
+      declaration(ValueKind::prepared);
     else if (take_word("constant"))
       declaration(ValueKind::constant);
     else if (take_word("temporary"))
@@ -699,7 +701,7 @@ struct Parser {
         *bytes = integer(0, int64_t{1} << 50);
       }
     } else
-      fail_wanted("an op, parameter, state, constant, kernel, output, update, train, workspace or '}'");
+      fail_wanted("an op, parameter, state, prepared, constant, kernel, output, update, train, workspace or '}'");
   }
 
   Graph net()

@@ -142,6 +142,8 @@ struct Printer {
         declare("parameter", v);
       else if (v.kind == ValueKind::state)
         declare("state", v);
+      else if (v.kind == ValueKind::prepared)
+        declare("prepared", v);
       else if (v.kind == ValueKind::constant)
         declare("constant", v);
       else if (v.kind == ValueKind::temporary)
@@ -195,8 +197,8 @@ std::string_view to_string(Region region)
 
 char sigil(ValueKind kind)
 {
-  bool lives_longer = kind == ValueKind::parameter || kind == ValueKind::state || kind == ValueKind::constant;
-  return lives_longer ? '@' : '%';
+  bool one_call = kind == ValueKind::input || kind == ValueKind::result || kind == ValueKind::temporary;
+  return one_call ? '%' : '@';
 }
 
 std::string print_name(std::string_view name)

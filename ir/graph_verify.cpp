@@ -2,7 +2,7 @@
 // - every value has a name of its own, a type that fits into memory, a layout that fits the type, an aligned place;
 // - constants carry data of their type, or its name in the side file;
 // - each result is the output of exactly one op, which says so too;
-// - operands are inputs, parameters, states, constants or results of earlier ops;
+// - operands are inputs, parameters, states, prepared values, constants or results of earlier ops;
 // - attributes are complete and within their bounds, result types as the formulas say;
 // - a kernel's ops stand together, kernels in their order, and both sides agree on who is whose; its nest's arguments
 //   exist;
@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <unordered_set>
 
@@ -110,6 +111,13 @@ struct Verifier {
     }
   }
 
+  bool is_read(int number) const
+  {
+    return std::any_of(graph.ops.begin(), graph.ops.end(), [&](const Op& op) {
+      return std::find(op.inputs.begin(), op.inputs.end(), number) != op.inputs.end();
+    });
+  }
+
   void check_kernels() const
   {
     std::vector<std::vector<int>> ops(graph.kernels.size());
@@ -155,8 +163,10 @@ struct Verifier {
     std::unordered_set<int> targets;
     for (const StateUpdate& update : graph.updates) {
       const Value &target = value(update.target), &from = value(update.value);
-      if (target.kind != ValueKind::parameter && target.kind != ValueKind::state)
-        fail(fmt::format("'{}' is updated and is no parameter and no state", target.name));
+      if (!may_be_updated(target.kind))
+        fail(fmt::format("'{}' is updated and is no parameter, no state and no prepared value", target.name));
+      if (target.kind == ValueKind::prepared && is_read(update.target))
+        fail(fmt::format("'{}' is read by the function that prepares it", target.name));
       if (target.type != from.type)
         fail(fmt::format("'{}' ({}) is updated with {}", target.name, to_string(target.type), to_string(from.type)));
       if (!targets.insert(update.target).second)

@@ -7,11 +7,13 @@
 // - A value with channels in 16s is blocked by 16, whatever the vector width. The caller's tensors stay row-major.
 // - A border is as wide as the widest reader wants, where what is read there is multiplied; a caller's tensor is
 //   copied.
-// - A parameter follows the kernel that reads it first (in every function of a network that is the forward one). A
-//   later reader that loses more by it than a copy costs gets a copy. Gradients and moments follow their parameter.
+// - A parameter, or a value prepared from some, follows the kernel that reads it first (of the first function that does;
+//   in every network that is the forward one). A later reader that loses more by it than a copy costs gets a copy.
+//   Gradients and moments follow their parameter, and what a prepared value becomes follows it.
 //
 // Needs:  kernels chosen.
-// Leaves: a layout on every value; only copies of parameters and inputs are new ops.
+// Leaves: a layout on every value but parameters that this function does not touch; only copies of parameters and inputs
+//         are new ops.
 #include "passes/lower.h"
 #include "passes/stage_loops.h"
 
@@ -30,6 +32,14 @@ bool is_callers(const Graph& graph, int value)
 {
   return graph.values[value].kind == ValueKind::input ||
          std::find(graph.outputs.begin(), graph.outputs.end(), value) != graph.outputs.end();
+}
+
+// It is written in the place of a prepared value.
+bool becomes_prepared(const Graph& graph, int value)
+{
+  return std::any_of(graph.updates.begin(), graph.updates.end(), [&](const StateUpdate& update) {
+    return update.value == value && graph.values[update.target].kind == ValueKind::prepared;
+  });
 }
 
 Layout blocked(size_t rank)
@@ -100,7 +110,7 @@ private:
   void set(int value)
   {
     Value& v = graph.values[value];
-    if (v.kind != ValueKind::result && v.kind != ValueKind::input)
+    if ((v.kind != ValueKind::result && v.kind != ValueKind::input) || becomes_prepared(graph, value))
       return;
     Layout layout = v.layout.value_or(planar(v.type.shape.size()));
     for (Axis& axis : layout.axes) {
@@ -210,10 +220,12 @@ public:
   }
 
 private:
+  static bool is_stored(const Value& v) { return v.kind == ValueKind::parameter || v.kind == ValueKind::prepared; }
+
   bool is_free(int value) const
   {
     const Value& v = graph.values[value];
-    return v.kind == ValueKind::parameter && !v.layout && v.type.shape.size() >= 2;
+    return is_stored(v) && !v.layout && v.type.shape.size() >= 2;
   }
 
   // Returns how many kernels were put before this one.
@@ -229,8 +241,7 @@ private:
     bool any = false, fixed = false;
     for (size_t a = 0; a < arguments.size(); a++) {
       const Value& value = graph.values[arguments[a]];
-      bool parameter =
-          value.kind == ValueKind::parameter && value.type.shape.size() >= 2 && nest.buffers[a].role == BufferRole::in;
+      bool parameter = is_stored(value) && value.type.shape.size() >= 2 && nest.buffers[a].role == BufferRole::in;
       free[a] = parameter && is_free(arguments[a]);
       all_free[a] = parameter;
       any = any || free[a];
@@ -332,6 +343,20 @@ void follow_parameters(Graph& graph)
   }
 }
 
+std::vector<bool> touched_values(const Graph& graph)
+{
+  std::vector<bool> touched(graph.values.size());
+  for (const Op& op : graph.ops)
+    for (int value : op.inputs)
+      if (value >= 0)
+        touched[value] = true;
+  for (const StateUpdate& update : graph.updates)
+    touched[update.target] = true;
+  for (int value : graph.outputs)
+    touched[value] = true;
+  return touched;
+}
+
 } // namespace
 
 void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
@@ -356,9 +381,15 @@ void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
   }
   Parameters(graph, target, remarks).run();
   follow_parameters(graph);
-  for (Value& value : graph.values)
-    if (!value.layout)
+  const std::vector<bool> touched = touched_values(graph);
+  for (size_t v = 0; v < graph.values.size(); v++) {
+    Value& value = graph.values[v];
+    if (!value.layout && (touched[v] || !may_be_updated(value.kind)))
       value.layout = planar(value.type.shape.size());
+  }
+  for (const StateUpdate& update : graph.updates)
+    if (graph.values[update.target].kind == ValueKind::prepared)
+      graph.values[update.value].layout = graph.values[update.target].layout;
 }
 
 } // namespace cnnc

@@ -13,6 +13,8 @@
 //         one point are `registers`, values of one shared iteration are `local`, all others are arguments.
 #include "passes/lower.h"
 
+#include "ir/graph_text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -219,9 +221,7 @@ private:
           if (old == static_cast<int>(t))
             role = BufferRole::inout;
         const Value& value = graph.values[tensor.value];
-        bool named =
-            value.kind == ValueKind::parameter || value.kind == ValueKind::state || value.kind == ValueKind::constant;
-        buffer[t] = nest.add_buffer({(named ? "@" : "%") + value.name, role, value.type,
+        buffer[t] = nest.add_buffer({sigil(value.kind) + value.name, role, value.type,
                                      value.layout.value_or(planar(value.type.shape.size())), 0});
         kernel.arguments.push_back(tensor.value);
       }

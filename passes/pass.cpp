@@ -31,14 +31,13 @@ std::vector<const PassDef*> chosen(const RunOptions& options)
   return passes;
 }
 
-// The functions share one block of parameters: what an earlier one has decided holds for all.
-void take_layouts(Graph& graph, const std::vector<Graph>& earlier)
+// The functions share one block of parameters: what an earlier one has decided holds for all. One that does not read a
+// parameter decides nothing.
+void take_layouts(Graph& graph, const std::vector<Graph>& functions)
 {
-  for (const Graph& other : earlier) {
-    if (&other == &graph)
-      return;
+  for (const Graph& other : functions) {
     for (Value& value : graph.values) {
-      if (value.layout || (value.kind != ValueKind::parameter && value.kind != ValueKind::state))
+      if (value.layout || !may_be_updated(value.kind))
         continue;
       const int same = other.find(value.name);
       if (same >= 0 && other.values[static_cast<size_t>(same)].kind == value.kind)
@@ -49,12 +48,14 @@ void take_layouts(Graph& graph, const std::vector<Graph>& earlier)
 
 void run(const PassDef& pass, Program& program, const Target& target, Remarks& remarks)
 {
-  if (auto* on_graph = std::get_if<GraphPass>(&pass.run))
+  if (auto* on_graph = std::get_if<GraphPass>(&pass.run)) {
     for (Graph& graph : program.functions) {
       take_layouts(graph, program.functions);
       (*on_graph)(graph, target, remarks);
     }
-  else if (auto* on_program = std::get_if<LowerPass>(&pass.run))
+    for (Graph& graph : program.functions)
+      take_layouts(graph, program.functions);
+  } else if (auto* on_program = std::get_if<ProgramPass>(&pass.run))
     (*on_program)(program, target, remarks);
   else
     for (Nest& nest : program.nests)

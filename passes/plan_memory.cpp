@@ -6,10 +6,11 @@
 //
 // A result lives from the kernel that writes it to the last one that touches it. Values that stay within a kernel have
 // no place: they are registers or locals. Outputs lie where the caller wants them. An update's value that its kernel
-// wrote in place (the parameter is that nest's `inout` argument) lies where the parameter does; any other is copied
-// there by the driver at the end of the call.
+// wrote in place (the parameter is that nest's `inout` argument) lies where the parameter does, and so does what becomes
+// a prepared value; any other is copied there by the driver at the end of the call.
 //
-// Parameters, states and constants lie in blobs that all functions share: the same name, the same place.
+// Parameters, states and constants lie in blobs that all functions share: the same name, the same place. Prepared values
+// lie behind all parameters.
 //
 // Needs:  kernels lowered, layouts final.
 // Leaves: regions and offsets on values, offsets on locals, fixed_bytes, image_bytes and thread_bytes on functions.
@@ -59,8 +60,9 @@ public:
   {
     for (Nest& nest : program.nests)
       place_locals(nest);
-    for (Graph& graph : program.functions)
-      place_blobs(graph);
+    for (const bool prepared : {false, true})
+      for (Graph& graph : program.functions)
+        place_blobs(graph, prepared);
     for (Graph& graph : program.functions)
       place_results(graph);
   }
@@ -92,10 +94,13 @@ private:
     Value value; // a copy: its type, layout, data, offset
   };
 
-  void place_blobs(Graph& graph)
+  void place_blobs(Graph& graph, bool prepared)
   {
     for (Value& value : graph.values) {
+      if ((value.kind == ValueKind::prepared) != prepared)
+        continue;
       Region region = value.kind == ValueKind::parameter  ? Region::parameter
+                      : value.kind == ValueKind::prepared ? Region::parameter
                       : value.kind == ValueKind::state    ? Region::state
                       : value.kind == ValueKind::constant ? Region::constant
                                                           : Region::none;
@@ -157,11 +162,27 @@ private:
         life->last = static_cast<int>(graph.kernels.size());
     for (int output : graph.outputs)
       lives[static_cast<size_t>(output)].reset();
+    for (const StateUpdate& update : graph.updates)
+      place_prepared(graph, update, lives);
 
     graph.fixed_bytes = place(graph, lives, Region::fixed);
     graph.image_bytes = place(graph, lives, Region::image);
     for (const StateUpdate& update : graph.updates)
       place_update(graph, update);
+  }
+
+  // A result that becomes a prepared value is written there at once. One that becomes several is copied to the others.
+  static void place_prepared(Graph& graph, const StateUpdate& update, std::vector<std::optional<Lifetime>>& lives)
+  {
+    Value& value = graph.values[static_cast<size_t>(update.value)];
+    const Value& target = graph.values[static_cast<size_t>(update.target)];
+    std::optional<Lifetime>& life = lives[static_cast<size_t>(update.value)];
+    if (target.kind != ValueKind::prepared || value.kind != ValueKind::result || !life ||
+        layout_of(value) != layout_of(target))
+      return;
+    value.region = target.region;
+    value.offset = target.offset;
+    life.reset();
   }
 
   int64_t place(Graph& graph, std::vector<std::optional<Lifetime>>& lives, Region region)
@@ -196,7 +217,7 @@ private:
   {
     Value& value = graph.values[static_cast<size_t>(update.value)];
     const Value& target = graph.values[static_cast<size_t>(update.target)];
-    if (value.kind != ValueKind::result)
+    if (value.kind != ValueKind::result || target.kind == ValueKind::prepared)
       return;
     const Kernel& kernel = graph.kernels.at(static_cast<size_t>(graph.ops[static_cast<size_t>(value.op)].kernel));
     const Nest& nest = program.nests[static_cast<size_t>(kernel.nest)];

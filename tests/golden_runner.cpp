@@ -99,9 +99,11 @@ Tensor random_tensor(const std::string& name, const TensorType& type, int64_t li
   return tensor;
 }
 
-NamedTensors inputs_of(const Graph& graph)
+NamedTensors prepared_values(const Program& program, const Graph& graph);
+
+NamedTensors inputs_of(const Program& program, const Graph& graph)
 {
-  NamedTensors inputs;
+  NamedTensors inputs = prepared_values(program, graph);
   for (const Value& value : graph.values) {
     bool given = value.kind == ValueKind::input || value.kind == ValueKind::parameter || value.kind == ValueKind::state;
     if (given && !value.data) // states are positive: square roots are taken of some
@@ -112,13 +114,30 @@ NamedTensors inputs_of(const Graph& graph)
   return inputs;
 }
 
+// What this function reads that another one prepares.
+NamedTensors prepared_values(const Program& program, const Graph& graph)
+{
+  NamedTensors values;
+  for (const Graph& other : program.functions)
+    if (&other != &graph && !values_of(other, ValueKind::prepared).empty() && !other.updates.empty()) {
+      const NamedTensors all = interpret(other, inputs_of(program, other), batch, true);
+      for (const int v : values_of(graph, ValueKind::prepared))
+        if (const auto found = all.find(graph.values[static_cast<size_t>(v)].name); found != all.end())
+          values.insert(*found);
+    }
+  for (const int v : values_of(graph, ValueKind::prepared)) // a function that writes it does not read it
+    if (const Value& value = graph.values[static_cast<size_t>(v)]; !values.contains(value.name))
+      values[value.name] = random_tensor(value.name, value.type, 0, false);
+  return values;
+}
+
 // --- results by name: outputs, and what parameters and states become ("@w")
 
 using Results = std::map<std::string, Tensor>;
 
-Results run_graph(const Graph& graph)
+Results run_graph(const Program& program, const Graph& graph)
 {
-  NamedTensors all = interpret(graph, inputs_of(graph), batch, true);
+  NamedTensors all = interpret(graph, inputs_of(program, graph), batch, true);
   Results results;
   for (int output : graph.outputs)
     results[graph.values[static_cast<size_t>(output)].name] = all.at(graph.values[static_cast<size_t>(output)].name);
@@ -130,7 +149,7 @@ Results run_graph(const Graph& graph)
 
 Results run_nests(const Program& program, const Graph& graph)
 {
-  NamedTensors given = inputs_of(graph);
+  NamedTensors given = inputs_of(program, graph);
   std::vector<Tensor> tensors;
   for (const Value& value : graph.values) {
     Tensor tensor = value.data ? *value.data : random_tensor(value.name, value.type, 0, false);
@@ -182,7 +201,7 @@ std::map<std::string, Results> run(const Program& program)
   for (const Graph& graph : program.functions) {
     bool lowered = !graph.kernels.empty() && std::all_of(graph.kernels.begin(), graph.kernels.end(),
                                                          [](const Kernel& kernel) { return kernel.nest >= 0; });
-    results[graph.name] = lowered ? run_nests(program, graph) : run_graph(graph);
+    results[graph.name] = lowered ? run_nests(program, graph) : run_graph(program, graph);
   }
   if (program.functions.empty())
     for (const Nest& nest : program.nests)

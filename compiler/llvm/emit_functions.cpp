@@ -71,12 +71,13 @@ int64_t stored_bytes(const Value& value) // of one image, where it has a batch
 
 class Function {
 public:
-  Function(Tables& t, const Program& program, const Interface& interface, cnn_mode mode, const ConstantPool& pool)
+  Function(Tables& t, const Program& program, const Interface& interface, const Graph& graph, cnn_mode mode,
+           const ConstantPool& pool)
       : t(t),
         program(program),
         interface(interface),
         mode(mode),
-        graph(*interface.functions[mode]),
+        graph(graph),
         pool(pool),
         inputs(values_of(graph, ValueKind::input))
   {
@@ -88,14 +89,55 @@ public:
       if (kernel.nest < 0 || static_cast<size_t>(kernel.nest) >= regions.size())
         throw InternalError(fmt::format("kernel '{}' of '{}' has no nest", kernel.name, graph.name));
       run(kernel, regions[static_cast<size_t>(kernel.nest)]);
+      ends.push_back(steps.size());
     }
     for (size_t i = 0; i < graph.outputs.size(); ++i)
       copy_output(i);
-    for (const StateUpdate& update : graph.updates)
+    for (const StateUpdate& update : graph.updates) {
       copy_update(update);
+      ends.push_back(steps.size());
+    }
     if (steps.empty())
       throw InternalError(fmt::format("'{}' does nothing", graph.name));
     return t.record({t.array(steps), t.i64(static_cast<int64_t>(steps.size()))});
+  }
+
+  // The numbers of the steps to run when this parameter has changed: what follows from it, and what these read that
+  // nothing keeps. Kernels, then updates, stand in the order in which they run.
+  std::vector<int64_t> steps_after(const std::string& parameter) const
+  {
+    const size_t count = graph.kernels.size();
+    std::vector<bool> changed(graph.values.size()), runs(count + graph.updates.size());
+    if (const int v = graph.find(parameter); v >= 0)
+      changed[static_cast<size_t>(v)] = true;
+    const auto for_each_operand = [&](size_t unit, const auto& visit) {
+      if (unit >= count)
+        visit(graph.updates[unit - count].value);
+      else
+        for (const int op : graph.kernels[unit].ops)
+          for (const int input : graph.ops[static_cast<size_t>(op)].inputs)
+            if (input >= 0)
+              visit(input);
+    };
+    for (size_t unit = 0; unit < runs.size(); ++unit) {
+      for_each_operand(unit, [&](int v) { runs[unit] = runs[unit] || changed[static_cast<size_t>(v)]; });
+      if (unit < count && runs[unit])
+        for (const int op : graph.kernels[unit].ops)
+          for (const int output : graph.ops[static_cast<size_t>(op)].outputs)
+            changed[static_cast<size_t>(output)] = true;
+    }
+    for (size_t unit = runs.size(); unit-- > 0;)
+      if (runs[unit])
+        for_each_operand(unit, [&](int v) {
+          if (value(v).kind == ValueKind::result && value(v).region != Region::parameter)
+            runs[static_cast<size_t>(graph.ops[static_cast<size_t>(value(v).op)].kernel)] = true;
+        });
+    std::vector<int64_t> numbers;
+    for (size_t unit = 0, step = 0; unit < runs.size(); ++unit)
+      for (; step < ends[unit]; ++step)
+        if (runs[unit])
+          numbers.push_back(static_cast<int64_t>(step));
+    return numbers;
   }
 
 private:
@@ -252,6 +294,7 @@ private:
   const ConstantPool& pool;
   const std::vector<int> inputs;
   std::vector<llvm::Constant*> steps;
+  std::vector<size_t> ends; // of each kernel's steps, then of each update's
 };
 
 } // namespace
@@ -300,7 +343,24 @@ std::vector<std::byte> ConstantPool::pack() const
 llvm::Constant* emit_function(Tables& tables, const Program& program, const Interface& interface, cnn_mode mode,
                               const std::vector<std::vector<EmittedRegion>>& regions, const ConstantPool& pool)
 {
-  return Function(tables, program, interface, mode, pool).emit(regions);
+  return Function(tables, program, interface, *interface.functions[mode], mode, pool).emit(regions);
+}
+
+llvm::Constant* emit_preparation(Tables& t, const Program& program, const Interface& interface,
+                                 const std::vector<std::vector<EmittedRegion>>& regions, const ConstantPool& pool)
+{
+  if (!interface.prepare)
+    return t.record({t.record({t.null(), t.i64(0)}), t.i64(0), t.i64(0), t.i64(0), t.null(), t.null()});
+  Function function(t, program, interface, *interface.prepare, CNN_FORWARD, pool);
+  llvm::Constant* steps = function.emit(regions);
+  std::vector<llvm::Constant*> first{t.i32(0)}, numbers;
+  for (const Interface::TensorInfo& parameter : interface.parameters) {
+    for (const int64_t number : function.steps_after(parameter.name))
+      numbers.push_back(t.i32(number));
+    first.push_back(t.i32(static_cast<int64_t>(numbers.size())));
+  }
+  return t.record({steps, t.i64(interface.prepared_begin), t.i64(interface.scratch), t.i64(interface.local),
+                   t.array(first), t.array(numbers)});
 }
 
 } // namespace cnnc

@@ -4,6 +4,8 @@
 //   =>  {region, {input 0, parameter 0, parameter 640, image 4096}, tasks = 0 + 1 * n, work, "k0"}
 //
 // and at its end copies: updates whose value was not written in place, outputs that no kernel writes.
+//
+// `prepare` also says which of its steps follow from which parameter: these run when that one alone has changed.
 #pragma once
 
 #include "compiler/interface.h"
@@ -33,5 +35,9 @@ private:
 // The cnn_function {steps, step_count}. `regions` by nest. Throws InternalError where a value has no place.
 llvm::Constant* emit_function(Tables&, const Program&, const Interface&, cnn_mode,
                               const std::vector<std::vector<EmittedRegion>>& regions, const ConstantPool&);
+
+// The cnn_preparation.
+llvm::Constant* emit_preparation(Tables&, const Program&, const Interface&,
+                                 const std::vector<std::vector<EmittedRegion>>& regions, const ConstantPool&);
 
 } // namespace cnnc

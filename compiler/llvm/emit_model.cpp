@@ -66,11 +66,11 @@ public:
       for (const Interface::TensorInfo& parameter : interface.parameters)
         is_known.push_back(parameter.data != nullptr);
     }
-    llvm::Constant* network =
-        t.record({model(interface.has_known() && interface.is_embedded() ? known : t.null()), functions[0],
-                  functions[1], functions[2], t.i64(static_cast<int64_t>(needs)),
-                  t.i64(static_cast<int64_t>(interface.state_fingerprint)), t.i64(interface.batch_limit),
-                  pool.bytes > 0 ? extern_data(constants_symbol) : t.null(), known, t.bytes(is_known)});
+    llvm::Constant* network = t.record(
+        {model(interface.has_known() && interface.is_embedded() ? known : t.null()), functions[0], functions[1],
+         functions[2], t.i64(static_cast<int64_t>(needs)), t.i64(static_cast<int64_t>(interface.state_fingerprint)),
+         t.i64(interface.batch_limit), pool.bytes > 0 ? extern_data(constants_symbol) : t.null(), known,
+         t.bytes(is_known), emit_preparation(t, program, interface, regions, pool)});
     const auto* layout = module.getDataLayout().getStructLayout(llvm::cast<llvm::StructType>(network->getType()));
     if (layout->getSizeInBytes() != sizeof(cnn_network))
       throw InternalError(fmt::format("cnn_network has {} bytes, the compiler writes {}", sizeof(cnn_network),

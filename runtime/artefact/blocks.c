@@ -31,9 +31,9 @@ int cnn_check_state(const void* block)
                CNN_BAD_STATE);
 }
 
-static void start(void* block, const char* magic, uint64_t fingerprint, int64_t bytes)
+static void start(void* block, const char* magic, uint64_t fingerprint, int64_t bytes, int64_t zeros)
 {
-  memset(block, 0, (size_t)bytes);
+  memset(block, 0, (size_t)zeros);
   cnn_block_header* header = block;
   memcpy(header->magic, magic, 8);
   header->abi_version = CNN_ABI_VERSION;
@@ -44,7 +44,21 @@ static void start(void* block, const char* magic, uint64_t fingerprint, int64_t 
 void cnn_start_parameters(void* block)
 {
   const cnn_model* model = &cnn_network_data.model;
-  start(block, parameter_magic, model->fingerprint, model->parameter_bytes);
+  start(block, parameter_magic, model->fingerprint, model->parameter_bytes, model->parameter_bytes);
+}
+
+void cnn_start_gradients(void* block)
+{
+  const cnn_model* model = &cnn_network_data.model;
+  const cnn_preparation* preparation = &cnn_network_data.preparation;
+  start(block, parameter_magic, model->fingerprint, model->parameter_bytes,
+        preparation->function.step_count == 0 ? model->parameter_bytes : preparation->begin);
+}
+
+int cnn_can_prepare(void)
+{
+  const cnn_network* network = &cnn_network_data;
+  return network->preparation.function.step_count == 0 || cnn_cpu_has(network->needs) ? CNN_OK : CNN_BAD_CPU;
 }
 
 static int writable(const void* block)
@@ -57,7 +71,14 @@ static int writable(const void* block)
 int cnn_init_parameters(void* block, uint64_t seed)
 {
   const cnn_network* network = &cnn_network_data;
-  const int code = writable(block);
+  int code = writable(block);
+  if (code != CNN_OK)
+    return code;
+  if (network->model.embedded != NULL) {
+    memcpy(block, network->model.embedded, (size_t)network->model.parameter_bytes);
+    return CNN_OK;
+  }
+  code = cnn_can_prepare();
   if (code != CNN_OK)
     return code;
   cnn_start_parameters(block);
@@ -69,6 +90,7 @@ int cnn_init_parameters(void* block, uint64_t seed)
     else
       cnn_fill(tensor, block, seed);
   }
+  cnn_prepare(network, block);
   return CNN_OK;
 }
 
@@ -78,7 +100,7 @@ int cnn_init_state(void* block, uint64_t seed)
   const int code = writable(block);
   if (code != CNN_OK)
     return code;
-  start(block, state_magic, network->state_fingerprint, network->model.state_bytes);
+  start(block, state_magic, network->state_fingerprint, network->model.state_bytes, network->model.state_bytes);
   for (int32_t i = 0; i < network->model.state_count; ++i)
     cnn_fill(&network->model.states[i], block, seed);
   return CNN_OK;
@@ -117,10 +139,14 @@ static int find_state(const void* block, const char* name, int64_t elements, con
 int cnn_set_parameter(void* block, const char* name, const void* values, int64_t count)
 {
   const cnn_tensor* tensor;
-  const int code = find_parameter(block, name, count, values, &tensor);
+  int code = find_parameter(block, name, count, values, &tensor);
   if (code == CNN_OK)
-    cnn_scatter(tensor, block, 0, count, values);
-  return code;
+    code = cnn_can_prepare();
+  if (code != CNN_OK)
+    return code;
+  cnn_scatter(tensor, block, 0, count, values);
+  cnn_prepare_after(&cnn_network_data, block, (int32_t)(tensor - cnn_network_data.model.parameters));
+  return CNN_OK;
 }
 
 int cnn_get_parameter(const void* block, const char* name, void* values, int64_t count)

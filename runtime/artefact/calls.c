@@ -56,7 +56,8 @@ static void observe(const call* call, const cnn_step* step, int64_t number, int 
   if (observer == NULL)
     return;
   const double n = (double)call->n;
-  const cnn_step_info info = {step->name, step->line, (int32_t)number, step->operations + n * step->operations_per_image,
+  const cnn_step_info info = {step->name, step->line, (int32_t)number,
+                              step->operations + n * step->operations_per_image,
                               step->bytes + n * step->bytes_per_image};
   observer->step(observer->context, &info, is_done);
 }
@@ -199,6 +200,7 @@ int cnn_train_step(void* parameters, void* state, int64_t batch, const void* con
   if (loss == NULL)
     return CNN_NULL_POINTER;
   run(&call);
+  cnn_prepare(&cnn_network_data, parameters);
   return CNN_OK;
 }
 
@@ -227,7 +229,7 @@ int cnn_gradients(const void* parameters, const void* state, int64_t batch, cons
     return CNN_NULL_POINTER;
   if ((uintptr_t)gradients % CNN_ALIGNMENT != 0)
     return CNN_BAD_ALIGNMENT;
-  cnn_start_parameters(gradients); /* frozen parameters have no gradient: zero */
+  cnn_start_gradients(gradients); /* frozen parameters have no gradient: zero */
   run(&call);
   return CNN_OK;
 }

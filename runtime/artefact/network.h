@@ -48,13 +48,23 @@ typedef struct cnn_step {
   int64_t tasks, tasks_per_image;
   double work, work_per_image; /* roughly how many vectors it computes: little work stays on one thread */
   double operations, operations_per_image, bytes, bytes_per_image; /* as cnn_step_info tells them */
-  const char* name;            /* the layers of the kernel */
+  const char* name;                                                /* the layers of the kernel */
 } cnn_step;
 
 typedef struct cnn_function {
   const cnn_step* steps;
   int64_t step_count; /* 0: not compiled */
 } cnn_function;
+
+/* Values that follow from the parameters alone lie behind them in their block. Some of the steps write them, the others
+ * what these need. Steps run on one thread and use nothing but the block. */
+typedef struct cnn_preparation {
+  cnn_function function; /* CNN_PLACE_FIXED: block + scratch + offset; no steps: nothing is prepared */
+  int64_t begin;         /* offset in a block: the parameters end here */
+  int64_t scratch, local;
+  /* A parameter's steps, ascending: steps[first[i]] ... steps[first[i + 1] - 1]. */
+  const int32_t *first, *steps;
+} cnn_preparation;
 
 typedef struct cnn_network {
   cnn_model model;
@@ -65,6 +75,7 @@ typedef struct cnn_network {
   const void* constants;   /* blob, or NULL */
   const void* known;       /* a parameter block with the values that are known now, or NULL */
   const uint8_t* is_known; /* for each parameter; NULL where `known` is */
+  cnn_preparation preparation;
 } cnn_network;
 
 extern const cnn_network cnn_network_data;
@@ -79,7 +90,8 @@ typedef struct cnn_block_header {
 
 static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
 static_assert(sizeof(cnn_operand) == 16 && sizeof(cnn_step) == 96 && sizeof(cnn_axis) == 48 &&
-                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_network) == 448,
+                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_preparation) == 56 &&
+                  sizeof(cnn_network) == 504,
               "the compiler writes these tables: compiler/llvm/emit_model.cpp");
 
 /* cpu.c: does this machine have all that `needs` names? */
@@ -101,13 +113,19 @@ int64_t cnn_workspace_bytes(int64_t batch, int threads, cnn_mode mode);
 /* blocks.c */
 int cnn_check_parameters(const void* block);
 int cnn_check_state(const void* block);
+int cnn_can_prepare(void);              /* CNN_OK, or why prepare.c's code must not run here */
 void cnn_start_parameters(void* block); /* zeros, then the header */
+void cnn_start_gradients(void* block);  /* likewise, but nothing is prepared there */
 int cnn_init_parameters(void* block, uint64_t seed);
 int cnn_init_state(void* block, uint64_t seed);
 int cnn_set_parameter(void* block, const char* name, const void* values, int64_t count);
 int cnn_get_parameter(const void* block, const char* name, void* values, int64_t count);
 int cnn_set_state(void* block, const char* name, const void* values, int64_t count);
 int cnn_get_state(const void* block, const char* name, void* values, int64_t count);
+
+/* prepare.c: after all parameters have changed, or the one of this number. The compiler calls it too. */
+void cnn_prepare(const cnn_network* network, void* block);
+void cnn_prepare_after(const cnn_network* network, void* block, int32_t parameter);
 
 /* elements.c */
 int64_t cnn_size_of(cnn_dtype dtype);

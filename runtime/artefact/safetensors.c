@@ -284,6 +284,8 @@ static int load(void* block, int file)
       code = read_header((text){header, header + length}, status.st_size - data, starts) ? CNN_OK : CNN_BAD_FILE;
   }
   if (code == CNN_OK)
+    code = cnn_can_prepare();
+  if (code == CNN_OK)
     cnn_start_parameters(block);
   _Alignas(8) char chunk[CHUNK];
   for (int32_t i = 0; i < model->parameter_count && code == CNN_OK; ++i) {
@@ -299,6 +301,8 @@ static int load(void* block, int file)
     if (code != CNN_OK)
       memset(block, 0, CNN_HEADER_BYTES); /* half of the old values and half of the new are no parameters */
   }
+  if (code == CNN_OK)
+    cnn_prepare(&cnn_network_data, block);
   free(starts);
   free(header);
   return code;

@@ -227,7 +227,7 @@ TEST_CASE("a training step: in place, or kept until the driver copies")
 TEST_CASE("functions that disagree about a parameter's layout are refused")
 {
   Program program = parse(R"(net @a(%x: f32[n,16]) {
-  parameter @w: f32[16,16] = zero
+  parameter @w: f32[16,16] as {0, 1} = zero
   %y = dense %x, @w : f32[n,16]
   output %y
 }

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -278,6 +279,77 @@ TEST_CASE("artefact: gradients come in a parameter block, and leave the paramete
   CHECK(std::accumulate(d_weight, d_weight + 12, 0.f) == 0);
   CHECK(d_bias[2] == 3);
   CHECK(std::memcmp(before.memory.data(), toy.parameters.memory.data(), before.memory.size()) == 0);
+}
+
+TEST_CASE("artefact: what follows from the parameters is computed whenever one is written")
+{
+  // step 0: scratch = 2 * bias[0];  step 1: prepared = scratch + weight[0,0];  step 2: a copy of bias[0]
+  static const auto twice = [](void* const* arguments, int64_t, void*, int64_t, int64_t) {
+    ++regions_run;
+    *static_cast<float*>(arguments[1]) = 2 * *static_cast<const float*>(arguments[0]);
+  };
+  static const auto sum = [](void* const* arguments, int64_t, void* local, int64_t, int64_t) {
+    ++regions_run;
+    *static_cast<float*>(local) = *static_cast<const float*>(arguments[1]);
+    *static_cast<float*>(arguments[2]) = *static_cast<const float*>(arguments[0]) + static_cast<const float*>(local)[0];
+  };
+  const cnn_operand first_weight{CNN_PLACE_PARAMETER, 0, 4 * weight_at(0, 0)}, scratch{CNN_PLACE_FIXED, 0, 0},
+      prepared{CNN_PLACE_PARAMETER, 0, 192}, copied{CNN_PLACE_PARAMETER, 0, 196};
+  const cnn_operand of_twice[] = {bias, scratch}, of_sum[] = {scratch, first_weight, prepared},
+                    of_copy[] = {copied, bias};
+  const cnn_step steps_prepare[] = {{twice, of_twice, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, "twice"},
+                                    {sum, of_sum, 3, 1, 1, 0, 0, 0, 0, 0, 0, 0, "sum"},
+                                    {nullptr, of_copy, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, "copy"}};
+  const int32_t first[] = {0, 2, 5}, which[] = {0, 1, 0, 1, 2};
+  const Changed changed;
+  Toy toy(2);
+  changing_network.model.parameter_bytes = 448;
+  changing_network.preparation = {{steps_prepare, 3}, 256, 320, 384, first, which};
+  Block block(448);
+  const auto right = [&](void* of) {
+    float weights[12], biases[3];
+    REQUIRE(cnn_get_parameter(of, "dense.weight", weights, 12) == CNN_OK);
+    REQUIRE(cnn_get_parameter(of, "dense.bias", biases, 3) == CNN_OK);
+    const auto* values = reinterpret_cast<const float*>(static_cast<const char*>(of) + 256);
+    return values[0] == 2 * biases[0] + weights[0] && values[1] == biases[0];
+  };
+  REQUIRE(cnn_init_parameters(block, 1) == CNN_OK);
+  CHECK(right(block));
+  const std::vector<float> values = numbers(12);
+  regions_run = 0;
+  REQUIRE(cnn_set_parameter(block, "dense.weight", values.data(), 12) == CNN_OK);
+  CHECK(regions_run == 2);
+  CHECK(right(block));
+  REQUIRE(cnn_set_parameter(block, "dense.bias", values.data(), 3) == CNN_OK);
+  CHECK(regions_run == 4);
+  CHECK(right(block));
+
+  const void* in[] = {toy.x.data(), toy.label.data()};
+  REQUIRE(cnn_train_step(block, toy.state, 2, in, &toy.loss, toy.workspace, nullptr) == CNN_OK);
+  CHECK(right(block));
+  Block gradients(448);
+  std::memset(gradients.at, 0x5a, 448);
+  REQUIRE(cnn_gradients(block, toy.state, 2, in, &toy.loss, gradients, toy.workspace, nullptr) == CNN_OK);
+  CHECK(std::count(gradients.at + 256, gradients.at + 448, 0x5a) == 192);
+
+  Folder folder;
+  Block other(448);
+  REQUIRE(cnn_save_parameters(block, (folder / "p.safetensors").c_str()) == CNN_OK);
+  REQUIRE(cnn_load_parameters(other, (folder / "p.safetensors").c_str()) == CNN_OK);
+  CHECK(right(other));
+  CHECK(std::memcmp(block.at, other.at, 320) == 0);
+
+  // Code of another machine must not run.
+  changing_network.needs = ~uint64_t{0};
+  const Block before = block;
+  CHECK(cnn_init_parameters(block, 2) == CNN_BAD_CPU);
+  CHECK(cnn_load_parameters(block, (folder / "p.safetensors").c_str()) == CNN_BAD_CPU);
+  CHECK(cnn_set_parameter(block, "dense.bias", values.data(), 3) == CNN_BAD_CPU);
+  CHECK(std::memcmp(before.memory.data(), block.memory.data(), block.memory.size()) == 0);
+  // All that is embedded is a copy.
+  changing_network.model.embedded = other.at;
+  REQUIRE(cnn_init_parameters(block, 2) == CNN_OK);
+  CHECK(block == other);
 }
 
 TEST_CASE("artefact: any number of threads gives the same bytes")
