@@ -55,7 +55,7 @@ void run(const PassDef& pass, Program& program, const Target& target, Remarks& r
     }
     for (Graph& graph : program.functions)
       take_layouts(graph, program.functions);
-  } else if (auto* on_program = std::get_if<ProgramPass>(&pass.run))
+  } else if (auto* on_program = std::get_if<LowerPass>(&pass.run))
     (*on_program)(program, target, remarks);
   else
     for (Nest& nest : program.nests)

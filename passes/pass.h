@@ -25,12 +25,12 @@ struct PassOptions {
 };
 
 using GraphPass = void (*)(Graph&, const Target&, Remarks&);
-using ProgramPass = void (*)(Program&, const Target&, Remarks&);
+using LowerPass = void (*)(Program&, const Target&, Remarks&);
 using NestPass = void (*)(Nest&, const Target&, Remarks&);
 
 struct PassDef {
   std::string name;
-  std::variant<GraphPass, ProgramPass, NestPass> run;
+  std::variant<GraphPass, LowerPass, NestPass> run;
   int level;          // runs from this -O level on
   std::string leaves; // what later passes may rely on
 };

@@ -3,18 +3,18 @@
 namespace cnnc {
 
 #define GRAPH(name, level, leaves) void name(Graph&, const Target&, Remarks&);
-#define PROGRAM(name, level, leaves) void name(Program&, const Target&, Remarks&);
+#define LOWER(name, level, leaves) void name(Program&, const Target&, Remarks&);
 #define NEST(name, level, leaves) void name(Nest&, const Target&, Remarks&);
 #include "passes/pipeline.def"
 #undef GRAPH
-#undef PROGRAM
+#undef LOWER
 #undef NEST
 
 const std::vector<PassDef>& pipeline()
 {
   static const std::vector<PassDef> passes = {
 #define GRAPH(name, level, leaves) {#name, GraphPass(name), level, leaves},
-#define PROGRAM(name, level, leaves) {#name, ProgramPass(name), level, leaves},
+#define LOWER(name, level, leaves) {#name, LowerPass(name), level, leaves},
 #define NEST(name, level, leaves) {#name, NestPass(name), level, leaves},
 #include "passes/pipeline.def"
   };
