@@ -8,7 +8,7 @@
 // neighbouring tiles both need cost little.
 //
 // Needs:  kernels assigned.
-// Leaves: no pool whose contraction has no other reader, or a remark why.
+// Leaves: no pool whose contraction has no other reader, or a remark why (channels in groups are not made tile by tile).
 #include "passes/kernels.h"
 #include "passes/lower.h"
 
@@ -98,6 +98,17 @@ bool is_contraction(const Graph& graph, int kernel)
   return operands.size() >= 2;
 }
 
+// One index counts the channels: a tile of them is a part of its range, and no more is made than that. In groups, all of
+// them would be made for each tile.
+bool has_channels_in_a_row(const Graph& graph, int kernel)
+{
+  StagedKernel staged = stages_of(graph, graph.kernels[kernel]);
+  const Stage& stage = staged.stages.back();
+  auto is_bare = [](const std::vector<Affine>& at) { return at.size() < 2 || at[1].bare() >= 0; };
+  return is_bare(stage.at) && std::all_of(stage.writes.begin(), stage.writes.end(),
+                                          [&](const Stage::Write& write) { return is_bare(write.at); });
+}
+
 int64_t largest_divisor(int64_t of, int64_t most)
 {
   for (int64_t d = std::min(of, most); d > 1; d--)
@@ -163,6 +174,8 @@ void fuse_pool(Graph& graph, const Target& target, Remarks& remarks)
       why = "its operand has another user";
     else if (!is_contraction(graph, maker))
       why = "its operand is not a contraction's result";
+    else if (!has_channels_in_a_row(graph, maker))
+      why = "its operand's channels are made in groups";
     else
       for (int op : graph.kernels[k].ops)
         for (int input : graph.ops[op].inputs)
