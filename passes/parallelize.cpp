@@ -9,6 +9,8 @@
 // Leaves: no loop below a chain of parallel ones is parallel.
 #include "passes/stage_loops.h"
 
+#include <algorithm>
+
 namespace cnnc {
 
 namespace {
@@ -29,6 +31,17 @@ bool is_private(const Buffer& buffer)
   return buffer.role == BufferRole::local || buffer.role == BufferRole::registers;
 }
 
+// A border that the loop's first iteration makes zero: where nobody else writes (see join_borders).
+bool is_first_alone(const If& branch, const Loop& loop)
+{
+  const Loop* blocks = branch.then_body.size() == 1 ? std::get_if<Loop>(&branch.then_body[0].is) : nullptr;
+  return branch.else_body.empty() && blocks && blocks->body.size() == 1 &&
+         std::holds_alternative<ZeroBorder>(blocks->body[0].is) && branch.condition.constant == 0 &&
+         branch.condition.uses(loop.index) &&
+         std::all_of(branch.condition.terms.begin(), branch.condition.terms.end(),
+                     [](const Affine::Term& term) { return term.factor < 0; });
+}
+
 // No two iterations of `loop` store to one element that others see.
 bool are_apart(const std::vector<Node>& body, const Loop& loop, const Nest& nest)
 {
@@ -44,8 +57,10 @@ bool are_apart(const std::vector<Node>& body, const Loop& loop, const Nest& nest
     } else if (const If* branch = std::get_if<If>(&node.is)) {
       // A tail (see tile) is the last iteration's alone, and what it stores lies behind all full tiles.
       bool is_tail = branch->condition.factor(loop.index) < 0 && loop.step > 1;
-      apart = apart && are_apart(branch->then_body, loop, nest) &&
-              (is_tail || are_apart(branch->else_body, loop, nest));
+      if (is_first_alone(*branch, loop))
+        continue;
+      apart =
+          apart && are_apart(branch->then_body, loop, nest) && (is_tail || are_apart(branch->else_body, loop, nest));
     }
   }
   return apart;

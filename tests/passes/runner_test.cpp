@@ -84,7 +84,9 @@ TEST_CASE("the order that passes rely on")
                             {"schedule", "tile"},
                             {"tile", "vectorize"},
                             {"vectorize", "unroll"},
-                            {"unroll", "parallelize"},
+                            {"tile", "join_borders"},
+                            {"unroll", "join_borders"},
+                            {"join_borders", "parallelize"},
                             {"parallelize", "plan_memory"}};
   for (auto [first, second] : needs)
     CHECK_MESSAGE(position(first) < position(second), first << " before " << second);
