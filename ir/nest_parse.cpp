@@ -3,7 +3,7 @@
 //   nest     := "nest" "@"name "(" [argument {"," argument}] ")" [at] ["schedule" string] "{" {local} {node} "}"
 //   argument := ("in" | "out" | "inout") buffer
 //   local    := ("local" | "registers") buffer ["in" "thread" integer]
-//   buffer   := ("%"|"@")name ":" dtype "[" dims "]" ["as" layout]
+//   buffer   := ("%"|"@")name ":" dtype "[" dims "]" ["as" layout] ["ahead" number]
 //   at       := "at" string ":" line ["-" line]
 //   node     := ("for" | "parallel" | "unroll" | "lanes") range {"," range} "{" {node} "}"
 //             | "if" affine ">=" "0" "{" {node} "}" ["else" "{" {node} "}"]
@@ -34,6 +34,7 @@ namespace {
 constexpr int depth_limit = 120;       // of braces and brackets in the text
 constexpr int tree_depth_limit = 1000; // a + b + c nests as deep as it is long
 constexpr int64_t number_limit = int64_t{1} << 40;
+constexpr int64_t ahead_limit = int64_t{1} << 20;
 constexpr size_t rank_limit = 16;
 
 struct FunctionRow {
@@ -342,7 +343,9 @@ private:
     if (role == BufferRole::local && take_word("in")) {
       want_word("thread");
       buffer.offset = integer(0, number_limit);
-    } else
+    } else if (role == BufferRole::in && take_word("ahead"))
+      buffer.ahead = integer(1, ahead_limit);
+    else
       position = before;
     result.buffers.push_back(std::move(buffer));
   }

@@ -165,6 +165,8 @@ private:
       result += " as " + cnnc::to_string(buffer.layout);
     if (buffer.offset != 0)
       result += fmt::format(" in thread {}", buffer.offset);
+    if (buffer.ahead != 0)
+      result += fmt::format(" ahead {}", buffer.ahead);
     return result;
   }
 

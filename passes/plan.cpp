@@ -8,13 +8,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 namespace cnnc {
 
 namespace {
 
-enum class Lane : uint8_t { broadcast, contiguous, strided, gathered };
+// split: in two rows, of a block and of the next one.
+enum class Lane : uint8_t { broadcast, contiguous, split, strided, gathered };
 
 struct Access {
   const Buffer* buffer;
@@ -42,9 +44,10 @@ struct Dimension {
   bool fixed;                    // bounds that a tile would break: stays at 1
 };
 
-constexpr double load_cost[] = {0.5, 0.5, 2.5, 9.0};
-constexpr double store_cost[] = {1.0, 1.0, 3.0, 20.0};
-constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
+constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0};
+constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
+constexpr int64_t most_written_out = 16; // steps of a reduction
+constexpr int64_t batches[] = {1, 32};   // what an unknown batch is priced at, each per image
 
 class Planner {
 public:
@@ -99,6 +102,7 @@ public:
       for (const Dimension& d : reduced)
         if (d.extent && !d.fixed && *d.extent >= full_width / 2)
           consider({d.index, full_width, true});
+    find_streams();
     return result;
   }
 
@@ -202,8 +206,12 @@ private:
       return Lane::broadcast;
     }
     for (const Axis& axis : access.buffer->layout.axes)
-      if (axis.modulo > 0 && access.at[axis.dim].uses(lanes) && axis.modulo % width != 0)
-        return Lane::gathered;
+      if (axis.modulo > 0 && access.at[axis.dim].uses(lanes)) {
+        if (axis.modulo % width != 0)
+          return Lane::gathered;
+        if (is_split(access.at[axis.dim], axis, lanes))
+          return &axis == &access.buffer->layout.axes.back() ? Lane::split : Lane::gathered;
+      }
     std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, lanes);
     if (!stride)
       return Lane::gathered;
@@ -211,6 +219,21 @@ private:
     if (!used)
       return Lane::broadcast;
     return *stride == 1 ? Lane::contiguous : *stride > 1 && *stride <= 4 ? Lane::strided : Lane::gathered;
+  }
+
+  // Channels c + i - 2: a vector of them begins inside of a block. Written out, i is a number, and so is where.
+  bool is_split(const Affine& at, const Axis& axis, int lanes) const
+  {
+    bool is_split = at.constant % axis.modulo != 0;
+    for (const Affine::Term& term : at.terms) {
+      const bool is_reduced = std::any_of(reduced.begin(), reduced.end(), [&](const Dimension& d) {
+        return d.index == term.index && d.extent && *d.extent <= most_written_out;
+      });
+      if (term.index == lanes ? term.factor != 1 : term.factor % axis.modulo != 0 && !is_reduced)
+        return false;
+      is_split = is_split || (is_reduced && term.index != lanes);
+    }
+    return is_split;
   }
 
   struct Tile {
@@ -451,6 +474,64 @@ private:
     });
   }
 
+  // How many steps of the index, from an aligned one on, stay within one block of every operand; 0: any number.
+  // A vector that is split anyway may begin anywhere.
+  int64_t block_of(int index, int lanes) const
+  {
+    int64_t block = 0;
+    for (const Access& access : accesses)
+      for (const Axis& axis : access.buffer->layout.axes)
+        if (access.in_reduction && axis.modulo > 0 && access.at[axis.dim].uses(index) &&
+            (lanes < 0 || !access.at[axis.dim].uses(lanes)))
+          block = std::gcd(block, axis.modulo);
+    return block;
+  }
+
+  void find_streams()
+  {
+    int lanes = -1;
+    for (const std::vector<Dimension>* dimensions : {&box, &reduced})
+      for (const Dimension& d : *dimensions)
+        if (d.name == result.schedule.lanes)
+          lanes = d.index;
+    for (size_t b = 0; b < nest.buffers.size(); b++) {
+      const Buffer& buffer = nest.buffers[b];
+      if (buffer.role != BufferRole::in || has_batch(buffer.type.shape) ||
+          stored_elements(buffer.layout, buffer.type.shape) * bytes_of(buffer.type.dtype) <= target.l2_bytes)
+        continue;
+      if (std::any_of(accesses.begin(), accesses.end(), [&](const Access& access) {
+            return access.buffer == &buffer && access.in_reduction &&
+                   lane_of(access, lanes, result.schedule.width) == Lane::contiguous;
+          }))
+        result.streams.push_back(static_cast<int>(b));
+    }
+  }
+
+  // An operand that no two outputs of an image share (a dense layer's weights) is read once: as it lies, or each line of
+  // it would come from far away several times. The index with which it goes on, or -1.
+  int innermost_of_stream(int lanes) const
+  {
+    int innermost = -1;
+    int64_t least = 0;
+    for (const Access& access : accesses) {
+      const bool is_shared = std::any_of(box.begin(), box.end(), [&](const Dimension& d) {
+        return d.extent && *d.extent > 1 && !uses(access, d.index);
+      });
+      if (!access.in_reduction || has_batch(access.buffer->type.shape) || is_shared)
+        continue;
+      for (const Dimension& d : reduced) {
+        const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
+        if (d.index == lanes || !d.extent || d.fixed || *d.extent < 2 || !stride || *stride <= 0)
+          continue;
+        if (innermost < 0 || *stride < least) {
+          innermost = d.index;
+          least = *stride;
+        }
+      }
+    }
+    return innermost;
+  }
+
   // What is written out innermost: the index that walks contiguously through an operand, else the last one that does
   // not slide.
   void order_reduction(StageSchedule& schedule, const Tile& tile, int lanes, int64_t width) const
@@ -458,7 +539,7 @@ private:
     if (reductions != 1)
       return;
     int64_t accs = accumulators(tile);
-    int chosen = -1;
+    int chosen = innermost_of_stream(lanes);
     for (const bool trimmed : {false, true}) {
       if (chosen >= 0)
         break;
@@ -486,8 +567,9 @@ private:
       if (d.index == lanes) {
         step.size = std::min(width, *d.extent);
       } else if (d.index == chosen) {
-        for (int64_t size = std::min<int64_t>({*d.extent, 16, limit}); size >= 1; size--)
-          if (*d.extent % size == 0) {
+        const int64_t block = block_of(d.index, lanes);
+        for (int64_t size = std::min<int64_t>({*d.extent, most_written_out, limit}); size >= 1; size--)
+          if (*d.extent % size == 0 && block % size == 0) {
             step.size = size;
             break;
           }

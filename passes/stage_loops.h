@@ -56,6 +56,7 @@ constexpr std::string_view inner_loop = ".in", block_loop = ".block", lanes_loop
 struct Plan {
   StageSchedule schedule;
   double cycles = 0;
+  std::vector<int> streams; // operands that leave the second cache before they are read again: worth a prefetch
 };
 Plan plan_stage(const Nest&, const StageLoops&, const Target&, const std::vector<bool>& free_layout);
 

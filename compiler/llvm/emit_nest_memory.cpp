@@ -3,6 +3,8 @@
 //   all lanes the same element          a scalar load (splat where it is used)
 //   lanes in a row                      one vector, with a constant mask where the lanes are no power of two
 //   within four vectors (stride 2..4)   those vectors and shuffles
+//   in two rows (a channel's neighbours that begin in one block and end in the next)
+//                                       a masked access each, the second one merged into the first
 //   else                                gather, scatter
 //
 // A load never touches a byte outside of its buffer: the last vector of a window ends at the last lane's element.
@@ -13,16 +15,42 @@
 #include <llvm/IR/Intrinsics.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace cnnc {
 
 namespace {
 
 constexpr int64_t window_vectors = 4;
+constexpr size_t most_rows = 2;
 
 llvm::Align alignment(DType type)
 {
   return llvm::Align(static_cast<uint64_t>(bytes_of(type)));
+}
+
+// Active lanes whose elements lie one after the other, as the first one would have it: of lane 0, `begin`.
+struct Row {
+  int64_t begin;
+  std::vector<bool> lanes;
+};
+
+// Nothing where there are more than `most_rows`.
+std::vector<Row> rows_of(const std::vector<int64_t>& at, int width, const std::function<bool(int)>& is_active)
+{
+  std::vector<Row> rows;
+  for (int lane = 0; lane < width; ++lane) {
+    if (!is_active(lane))
+      continue;
+    const int64_t begin = at[static_cast<size_t>(lane)] - lane;
+    if (rows.empty() || rows.back().begin != begin) {
+      if (rows.size() == most_rows)
+        return {};
+      rows.push_back({begin, std::vector<bool>(static_cast<size_t>(width))});
+    }
+    rows.back().lanes[static_cast<size_t>(lane)] = true;
+  }
+  return rows;
 }
 
 } // namespace
@@ -185,6 +213,16 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
     if (!address.vector && in_a_row) // which lanes is only known at run time
       return b.CreateMaskedLoad(vector, pointer(buffer, address, address.lanes[static_cast<size_t>(first)] - first),
                                 align, mask_value(mask), nothing);
+    if (!address.vector)
+      if (std::vector<Row> rows = rows_of(address.lanes, width, is_active); !rows.empty()) {
+        llvm::Value *asked = mask.condition || mask.vector ? mask_value(mask) : nullptr, *value = nothing;
+        for (const Row& row : rows) {
+          llvm::Value* takes = constant_mask([&](int lane) { return row.lanes[static_cast<size_t>(lane)]; });
+          takes = asked ? b.CreateAnd(asked, takes) : takes;
+          value = b.CreateMaskedLoad(vector, pointer(buffer, address, row.begin), align, takes, value);
+        }
+        return value;
+      }
     std::vector<llvm::Constant*> each;
     for (int lane = 0; lane < width; ++lane)
       each.push_back(b.getInt64(is_active(lane) ? static_cast<uint64_t>(address.lanes[static_cast<size_t>(lane)]) : 0));
@@ -221,6 +259,8 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   llvm::Value* value = nullptr;
   if (in_a_row) {
     // Masked lanes before the first one are not read, nor those behind the last.
+    if (all && !mask.condition)
+      prefetch(buffer, address, lo);
     value = all ? whole(at(lo, 0)) : masked(at(lo - first, -first), constant_mask(is_active));
   } else if (span < width) {
     llvm::Value* part = masked(at(lo, 0), constant_mask([&](int lane) { return lane < span; }));
@@ -253,6 +293,21 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   if (clamp)
     value = b.CreateSelect(mask.condition, value, nothing);
   return value;
+}
+
+// Once a cache line, as far as constants tell lines apart. It is for the cache that is near the core, not for the
+// first one, from which a stream would drive out what is used again.
+void Emitter::prefetch(int buffer, const Address& address, int64_t first)
+{
+  constexpr int64_t line = 64;
+  const Buffer& of = nest.buffers[static_cast<size_t>(buffer)];
+  const int64_t bytes = bytes_of(of.type.dtype);
+  if (of.ahead == 0 || (address.scalar.constant + first) * bytes % line >= lanes.width * bytes)
+    return;
+  llvm::Value* at = b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead)));
+  const uint32_t read = 0, second_cache = 2, data = 1;
+  b.CreateIntrinsic(llvm::Intrinsic::prefetch, {at->getType()},
+                    {at, b.getInt32(read), b.getInt32(second_cache), b.getInt32(data)});
 }
 
 void Emitter::store(int buffer, const Address& address, llvm::Value* value)
@@ -288,7 +343,16 @@ void Emitter::store(int buffer, const Address& address, llvm::Value* value)
   if (first < 0)
     return;
   int64_t span = hi - lo + 1;
-  if (address.vector || (!in_a_row && (!target.masks || span > window_vectors * width))) {
+  const bool far = !in_a_row && (!target.masks || span > window_vectors * width);
+  std::vector<Row> rows;
+  if (far && !address.vector)
+    rows = rows_of(address.lanes, lanes.count, is_active);
+  if (!rows.empty()) {
+    for (const Row& row : rows)
+      b.CreateMaskedStore(value, pointer(buffer, address, row.begin), align, constant_mask([&](int lane) {
+                            return lane < lanes.count && row.lanes[static_cast<size_t>(lane)];
+                          }));
+  } else if (address.vector || far) {
     std::vector<llvm::Constant*> each;
     for (int lane = 0; lane < width; ++lane)
       each.push_back(b.getInt64(is_active(lane) ? static_cast<uint64_t>(address.lanes[static_cast<size_t>(lane)]) : 0));

@@ -162,6 +162,7 @@ private:
   llvm::Value* load(int buffer, const std::vector<Affine>& at, bool checked);
   llvm::Value* load(int buffer, const Address&, const Mask&);
   llvm::Value* load_window(int buffer, const Address&, const Mask&, llvm::Type*);
+  void prefetch(int buffer, const Address&, int64_t first);
   void store(int buffer, const Address&, llvm::Value*);
   void forget(int buffer);
   llvm::Value* from_memory(llvm::Value*, DType);

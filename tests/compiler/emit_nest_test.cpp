@@ -50,6 +50,42 @@ TEST_CASE("lanes in a row, with tails")
            1e-6);
 }
 
+TEST_CASE("neighbours of channels in blocks: rows of two blocks")
+{
+  for (int by : {1, 2, 5, 15, 16, 19}) {
+    // Read from far away, in lanes that are known and in lanes that are not, and written there.
+    agrees(fmt::format(
+               R"(nest @k(in %x: f32[n,48,40] as {{0, 1/16, 2, 1%16}}, out %y: f32[n,48,40] as {{0, 1/16, 2, 1%16}}) {{
+  parallel n in 0..N, c in 0..48 step 16 {{
+    for h in 0..40 {{
+      lanes l in 0..16 {{ %y[n,c + l,h] = %x[n,c + l + {0},h]? - 2 * %x[n,c + l - {0},h]? }}
+    }}
+  }}
+}})",
+               by),
+           1e-6);
+    agrees(fmt::format(
+               R"(nest @k(in %x: f32[n,32,40] as {{0, 1/16, 2, 1%16}}, out %y: f32[n,64,40] as {{0, 1/16, 2, 1%16}}) {{
+  parallel n in 0..N, c in 0..32 step 16 {{
+    for h in 0..40 {{ lanes l in 0..16 {{ %y[n,c + l + {0},h] = %x[n,c + l,h] + 1 }} }}
+    for h in 0..40 {{ lanes l in 0..11 {{ %y[n,c + l + {0},h] = %x[n,c + l,h] * 3 }} }}
+  }}
+}})",
+               by),
+           1e-6);
+  }
+}
+
+TEST_CASE("what is asked for ahead changes no value, at the end of memory either")
+{
+  agrees(R"(nest @k(in %x: f32[n,256] ahead 4096, in %w: f32[256] ahead 64, out %y: f32[n,256]) {
+  parallel n in 0..N {
+    for c in 0..256 step 16 { lanes l in 0..16 { %y[n,c + l] = %x[n,c + l] * %w[c + l] } }
+  }
+})",
+         1e-6);
+}
+
 TEST_CASE("lanes that stride, turn back, spread out and repeat")
 {
   for (int stride : {1, 2, 3, 4, 5, -1, -2, -3, -7})

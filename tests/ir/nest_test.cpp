@@ -140,6 +140,23 @@ TEST_CASE("names of indices may have points")
   CHECK(to_string(parse(to_string(parse(text)))) == to_string(parse(text)));
 }
 
+TEST_CASE("only an operand that is read alone is asked for ahead")
+{
+  std::string text =
+      "nest @k(in %x: f32[64] as {0/16, 0%16} ahead 4096, out %y: f32[64]) {\n  for h in 0..64 {\n    %y[h] = %x[h]\n  "
+      "}\n}\n";
+  Nest nest = parse(text);
+  CHECK(nest.buffers[0].ahead == 4096);
+  CHECK(to_string(nest) == text);
+  verify(nest);
+  nest.buffers[0].ahead = -64;
+  CHECK_THROWS_AS(verify(nest), InternalError);
+  std::swap(nest.buffers[0].ahead, nest.buffers[1].ahead);
+  CHECK_THROWS_AS(verify(nest), InternalError);
+  CHECK_THROWS_AS(parse("nest @k(out %y: f32[4] ahead 64) { %y[0] = 0 }"), Error);
+  CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 0, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
+}
+
 TEST_CASE("names are made unique")
 {
   Nest nest = parse("nest @k(out %y: f32[4]) { for h in 0..4 { %y[h] = 1 } }");
