@@ -4,7 +4,8 @@
 //   %c : f32[n,64,56,56]   =>   %c : f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}
 //   @w : f32[64,64,3,3]    =>   @w : f32[64,64,3,3] as {0/16, 1/16, 2, 3, 1%16, 0%16}
 //
-// - A value with channels in 16s is blocked by 16, whatever the vector width. The caller's tensors stay row-major.
+// - A value's channels are in blocks of 16, whatever the vector width, if the last block is full or the lanes behind its
+//   end are at most a third of the channels: 24 take the room of 32. The caller's tensors stay row-major.
 // - A border is as wide as the widest reader wants, where what is read there is multiplied; a caller's tensor is
 //   copied.
 // - A parameter, or a value prepared from some, follows the kernel that reads it first (of the first function that does;
@@ -40,6 +41,13 @@ bool becomes_prepared(const Graph& graph, int value)
   return std::any_of(graph.updates.begin(), graph.updates.end(), [&](const StateUpdate& update) {
     return update.value == value && graph.values[update.target].kind == ValueKind::prepared;
   });
+}
+
+// Nobody reads the lanes behind the last channel: they cost memory, but not arithmetic.
+bool is_in_blocks(int64_t channels)
+{
+  const int64_t stored = ceil_div(channels, block) * block;
+  return channels > 0 && 3 * stored <= 4 * channels;
 }
 
 Layout blocked(size_t rank)
@@ -365,7 +373,7 @@ void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
     Value& value = graph.values[v];
     const Shape& shape = value.type.shape;
     if (value.kind == ValueKind::result && shape.size() >= 3 && shape[0].batch && !shape[1].batch &&
-        shape[1].size % block == 0 && shape[1].size > 0 && !is_callers(graph, static_cast<int>(v)))
+        is_in_blocks(shape[1].size) && !is_callers(graph, static_cast<int>(v)))
       value.layout = blocked(shape.size());
   }
   Borders borders(graph);

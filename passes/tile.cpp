@@ -377,6 +377,8 @@ private:
       });
       std::vector<Node> made = std::move(result);
       result = std::move(before);
+      if (made.size() == 2 && join(made[0], made[1]))
+        made.pop_back();
       return made;
     }
     const Loop& loop = *loops[k].first;
@@ -422,6 +424,19 @@ private:
       for (Node& node : part(loop.begin[0] + whole * size, rest))
         list.push_back(std::move(node));
     return list;
+  }
+
+  // Full vectors and the partial one multiply by the same loads: side by side in the loops that they share, since what
+  // is loaded for one would not wait in registers for the other.
+  static bool join(Node& node, Node& other)
+  {
+    Loop *a = std::get_if<Loop>(&node.is), *b = std::get_if<Loop>(&other.is);
+    if (!a || !b || a->index != b->index || a->begin != b->begin || a->end != b->end)
+      return false;
+    if (a->body.size() != 1 || b->body.size() != 1 || !join(a->body[0], b->body[0]))
+      for (Node& inner : b->body)
+        a->body.push_back(std::move(inner));
+    return true;
   }
 
   // Steps that meet nothing but a border are left out.
