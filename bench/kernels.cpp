@@ -34,13 +34,15 @@ struct Row {
   std::string text; // of the network; the kernel that makes the value or has the op `kernel` is timed
   std::string kernel;
   double macs;
-  std::string without; // a pass that is left out; then all kernels from `kernel` to %more are timed together
+  std::string without = ""; // a pass that is left out; then all kernels from `kernel` to %more are timed together
+  int64_t batch = 1;
 };
 
 // One compiled kernel of a program with memory for its arguments.
 class TimedKernel {
 public:
-  TimedKernel(const Program& program, const Graph& graph, const Kernel& kernel, const Target& target)
+  TimedKernel(const Program& program, const Graph& graph, const Kernel& kernel, const Target& target, int64_t batch)
+      : batch(batch)
   {
     const Nest& nest = program.nests[static_cast<size_t>(kernel.nest)];
     schedule = nest.schedule;
@@ -49,12 +51,13 @@ public:
     for (const CompiledNest::Region& region : compiled.regions) {
       bool is_border = regions.size() + 1 < compiled.regions.size();
       regions.push_back(
-          {jit.find<RegionFunction>(region.symbol), evaluate(region.tasks, [](int) { return int64_t{1}; }), is_border});
+          {jit.find<RegionFunction>(region.symbol), evaluate(region.tasks, [&](int) { return batch; }), is_border});
     }
     for (int value : kernel.arguments) {
       const Value& v = graph.values[static_cast<size_t>(value)];
       size_t bytes = static_cast<size_t>(stored_elements(v.layout.value_or(planar(v.type.shape.size())), v.type.shape) *
-                                         bytes_of(v.type.dtype));
+                                         bytes_of(v.type.dtype) * (has_batch(v.type.shape) ? batch : 1));
+      touched += static_cast<double>(bytes);
       auto* memory = static_cast<float*>(std::aligned_alloc(64, (bytes + 4096) / 64 * 64));
       for (size_t i = 0; i < bytes / 4; i++)
         memory[i] = static_cast<float>((i * 2654435761u >> 20) % 256) / 256.0f - 0.5f;
@@ -75,11 +78,12 @@ public:
   {
     Clock::time_point from = Clock::now();
     for (const Region& region : regions)
-      region.run(arguments.data(), 1, local, 0, region.tasks);
+      region.run(arguments.data(), batch, local, 0, region.tasks);
     return seconds(from);
   }
 
   std::string schedule;
+  double touched = 0; // bytes of operands and results
 
 private:
   struct Region {
@@ -91,6 +95,7 @@ private:
   std::vector<Region> regions;
   std::vector<void*> arguments;
   void* local = nullptr;
+  int64_t batch;
 };
 
 // The layer behind another and before two readers, so that its operands and results are inner tensors and nothing joins
@@ -130,6 +135,66 @@ std::string gradients(int in, int out, int size, int kernel)
                      in, out, size, kernel, pad);
 }
 
+// Between inner tensors too: `layer` makes %timed of %x.
+std::string between(const char* in, const char* out, const std::string& layer)
+{
+  return fmt::format("net @bench(%image: f32[n,{0}]) {{\n{2}"
+                     "  %last = sigmoid %timed : f32[n,{1}]\n  output %last\n}}\n",
+                     in, out, layer);
+}
+
+std::string dense(int in, int out)
+{
+  return fmt::format("net @bench(%image: f32[n,{0}]) {{\n"
+                     "  parameter @w: f32[{1},{0}] = he(9)\n  parameter @b: f32[{1}] = zero\n"
+                     "  %x = sigmoid %image : f32[n,{0}]\n"
+                     "  %timed = dense %x, @w, @b : f32[n,{1}]\n"
+                     "  %last = softmax %timed : f32[n,{1}]\n  output %last\n}}\n",
+                     in, out);
+}
+
+void add_networks_rows(std::vector<Row>& rows)
+{
+  // A convolution of a network: groups of one channel are depthwise.
+  auto one = [&](int in, int out, int size, int kernel, int stride, int groups) {
+    const int made = (size + 2 * (kernel / 2) - kernel) / stride + 1;
+    rows.push_back({fmt::format("{} {}x{}{} {}->{} {}", groups > 1 ? "depthwise" : "conv", kernel, kernel,
+                                stride > 1 ? fmt::format(" s{}", stride) : "", in, out, made),
+                    conv(in, out, size, kernel, stride, kernel / 2, groups), "timed",
+                    static_cast<double>(in) / groups * out * made * made * kernel * kernel});
+  };
+  for (auto [channels, size, stride] : {std::array{32, 112, 1}, std::array{96, 112, 2}, std::array{144, 56, 1},
+                                        std::array{192, 28, 2}, std::array{384, 14, 1}, std::array{960, 7, 1}})
+    one(channels, channels, size, 3, stride, channels);
+  for (auto [in, out, size, stride] :
+       {std::array{16, 96, 112, 1}, std::array{96, 24, 56, 1}, std::array{24, 144, 56, 1}, std::array{144, 24, 56, 1},
+        std::array{64, 384, 14, 1}, std::array{384, 64, 14, 1}, std::array{320, 1280, 7, 1}, std::array{64, 256, 56, 1},
+        std::array{256, 64, 56, 1}, std::array{256, 512, 56, 2}, std::array{512, 2048, 7, 1},
+        std::array{2048, 512, 7, 1}, std::array{16, 64, 55, 1}, std::array{128, 16, 55, 1}, std::array{48, 192, 13, 1}})
+    one(in, out, size, 1, stride, 1);
+  one(16, 64, 55, 3, 1, 1);
+  one(48, 192, 13, 3, 1, 1);
+  one(3, 32, 224, 3, 2, 1);
+  for (int64_t batch : {1, 8})
+    for (auto [in, out] : {std::array{1280, 1000}, std::array{4096, 4096}, std::array{25088, 4096}})
+      rows.push_back({fmt::format("dense {}->{} batch {}", in, out, batch), dense(in, out), "timed",
+                      static_cast<double>(in) * out * static_cast<double>(batch), "", batch});
+  auto memory = [&](const char* name, const char* in, const char* out, const std::string& layer) {
+    rows.push_back(
+        {name,
+         between(in, out,
+                 fmt::format("  %x = sigmoid %image : f32[n,{}]\n  %timed = {} : f32[n,{}]\n", in, layer, out)),
+         "timed", 0});
+  };
+  memory("lrn 96 55", "96,55,55", "96,55,55", "lrn %x {alpha = 0.0005, bias = 2.0, size = 5}");
+  memory("lrn 256 27", "256,27,27", "256,27,27", "lrn %x {alpha = 0.0005, bias = 2.0, size = 5}");
+  memory("max pool 3x3 s2 64 112", "64,112,112", "64,56,56",
+         "max_pool2d %x {kernel = [3, 3], stride = [2, 2], padding = [1, 0, 1, 0]}");
+  memory("max pool 3x3 s2 96 55", "96,55,55", "96,27,27", "max_pool2d %x {kernel = [3, 3], stride = [2, 2]}");
+  memory("global pool 1000 13", "1000,13,13", "1000,1,1", "global_avg_pool %x");
+  memory("global pool 2048 7", "2048,7,7", "2048,1,1", "global_avg_pool %x");
+}
+
 std::vector<Row> rows()
 {
   auto macs = [](double in, double out, double size, double kernel, double groups = 1) {
@@ -164,6 +229,7 @@ std::vector<Row> rows()
   rows.push_back({"conv+relu+pool 64->64 112", conv(64, 64, 112, 3, 1, 1, 1, pool.c_str(), 56), "timed",
                   macs(64, 64, 112, 3), ""});
   rows.push_back({"the same, pool not fused", rows.back().text, "timed", rows.back().macs, "fuse_pool"});
+  add_networks_rows(rows);
   return rows;
 }
 
@@ -187,7 +253,7 @@ int run(bool json, const std::string& filter)
   Target target = make_target("native");
   Peak peak(target);
   if (!json)
-    fmt::print("{:36} {:>9} {:>9} {:>7}\n", "kernel", "ms", "GFLOP/s", "peak %");
+    fmt::print("{:36} {:>9} {:>9} {:>7} {:>7}\n", "kernel", "ms", "GFLOP/s", "peak %", "GB/s");
   for (const Row& row : rows()) {
     if (row.name.find(filter) == std::string::npos)
       continue;
@@ -202,7 +268,7 @@ int run(bool json, const std::string& filter)
     std::vector<std::unique_ptr<TimedKernel>> timed;
     for (const Kernel& kernel : graph.kernels)
       if (is_wanted(graph, kernel, row.kernel) || (!row.without.empty() && is_wanted(graph, kernel, "more")))
-        timed.push_back(std::make_unique<TimedKernel>(compiled.program, graph, kernel, target));
+        timed.push_back(std::make_unique<TimedKernel>(compiled.program, graph, kernel, target, row.batch));
     if (timed.empty())
       throw InternalError("no kernel makes " + row.kernel);
     auto run_all = [&] {
@@ -220,14 +286,17 @@ int run(bool json, const std::string& filter)
         times.push_back(run_all());
     }
     double time = median(times), best = *std::max_element(peaks.begin(), peaks.end()),
-           gflops = 2 * row.macs / time * 1e-9;
+           gflops = 2 * row.macs / time * 1e-9, touched = 0;
+    for (const auto& kernel : timed)
+      touched += kernel->touched;
+    const double speed = touched / time * 1e-9;
     if (json)
       fmt::print("{{\"kernel\": \"{}\", \"ms\": {:.4f}, \"gflops\": {:.1f}, \"peak_gflops\": {:.1f}, \"percent\": "
-                 "{:.1f}, \"schedule\": \"{}\"}}\n",
-                 row.name, time * 1e3, gflops, best, 100 * gflops / best, timed[0]->schedule);
+                 "{:.1f}, \"gb_s\": {:.1f}, \"schedule\": \"{}\"}}\n",
+                 row.name, time * 1e3, gflops, best, 100 * gflops / best, speed, timed[0]->schedule);
     else
-      fmt::print("{:36} {:9.4f} {:9.1f} {:7.1f}   {}\n", row.name, time * 1e3, gflops, 100 * gflops / best,
-                 timed[0]->schedule);
+      fmt::print("{:36} {:9.4f} {:9.1f} {:7.1f} {:7.1f}   {}\n", row.name, time * 1e3, gflops, 100 * gflops / best,
+                 speed, timed[0]->schedule);
     std::fflush(stdout);
   }
   return 0;
