@@ -248,6 +248,7 @@ private:
   }
 
   void run(const ZeroBorder&) {} // borders are zero here
+  void run(const Prefetch&) {}
 
   void run(const Store& store)
   {

@@ -105,8 +105,15 @@ struct ZeroBorder {
   std::vector<Affine> at;
 };
 
+// The cache line in which the element lies is asked for; to be written, where the nest may write it.
+//   prefetch %y[n,o,h,w]
+struct Prefetch {
+  int buffer = 0;
+  std::vector<Affine> at;
+};
+
 struct Node {
-  std::variant<Loop, Store, If, ZeroBorder> is;
+  std::variant<Loop, Store, If, ZeroBorder, Prefetch> is;
 };
 
 struct Nest {

@@ -7,7 +7,7 @@
 //   at       := "at" string ":" line ["-" line]
 //   node     := ("for" | "parallel" | "unroll" | "lanes") range {"," range} "{" {node} "}"
 //             | "if" affine ">=" "0" "{" {node} "}" ["else" "{" {node} "}"]
-//             | "zero_border" buffer "[" subscripts "]"
+//             | ("zero_border" | "prefetch") buffer "[" subscripts "]"
 //             | buffer "[" subscripts "]" ["," buffer] update expression ["tap" affine]
 //   range    := index "in" bound ".." bound ["step" integer]
 //   bound    := affine | ("max" | "min") "(" affine {"," affine} ")"
@@ -436,9 +436,14 @@ private:
       zero.at = subscripts();
       return {std::move(zero)};
     }
+    if (take_word("prefetch")) {
+      Prefetch line{.buffer = buffer_number(), .at = {}};
+      line.at = subscripts();
+      return {std::move(line)};
+    }
     if (sees("%") || sees("@"))
       return store();
-    fail_wanted("a loop, 'if', 'zero_border', a store or '}'");
+    fail_wanted("a loop, 'if', 'zero_border', 'prefetch', a store or '}'");
   }
 
   Node loops(LoopKind kind)

@@ -92,6 +92,8 @@ public:
     }
     if (const auto* store = std::get_if<Store>(&node.is))
       return margin + text(*store) + "\n";
+    if (const auto* line = std::get_if<Prefetch>(&node.is))
+      return margin + text(*line) + "\n";
     const auto& zero = std::get<ZeroBorder>(node.is);
     return margin + "zero_border " + name(zero.buffer) + text(zero.at) + "\n";
   }
@@ -110,6 +112,8 @@ private:
   {
     if (const auto* store = std::get_if<Store>(&node.is))
       return text(*store);
+    if (const auto* line = std::get_if<Prefetch>(&node.is))
+      return text(*line);
     const auto* loop = std::get_if<Loop>(&node.is);
     if (!loop || (loop->kind != LoopKind::unroll && loop->kind != LoopKind::lanes))
       return {};
@@ -147,6 +151,8 @@ private:
       result += (i ? ", " : "") + text(all[i]);
     return result + ")";
   }
+
+  std::string text(const Prefetch& line) const { return "prefetch " + name(line.buffer) + text(line.at); }
 
   std::string text(const Store& store) const
   {

@@ -232,6 +232,21 @@ private:
     place(of, zero.at, node, false);
   }
 
+  void check(const Prefetch& line, const Node& node, Inside, bool)
+  {
+    const Buffer& of = buffer(line.buffer, node);
+    if (of.role == BufferRole::registers)
+      fail("registers have no cache line", node);
+    if (line.at.size() != of.type.shape.size())
+      fail(fmt::format("{} subscripts for {} dimensions", line.at.size(), of.type.shape.size()), node);
+    for (const Affine& a : line.at) {
+      known(a, node);
+      if (lanes >= 0 && a.uses(lanes))
+        fail("one element names the line", node);
+    }
+    place(of, line.at, node, false);
+  }
+
   void check(const Store& store, const Node& node, Inside, bool)
   {
     target(store.target, store.at, node);

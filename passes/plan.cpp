@@ -103,6 +103,7 @@ public:
         if (d.extent && !d.fixed && *d.extent >= full_width / 2)
           consider({d.index, full_width, true});
     find_streams();
+    result.schedule.prefetches = should_prefetch();
     return result;
   }
 
@@ -487,13 +488,32 @@ private:
     return block;
   }
 
-  void find_streams()
+  int chosen_lanes() const
   {
-    int lanes = -1;
     for (const std::vector<Dimension>* dimensions : {&box, &reduced})
       for (const Dimension& d : *dimensions)
         if (d.name == result.schedule.lanes)
-          lanes = d.index;
+          return d.index;
+    return -1;
+  }
+
+  // Sums take a while: long enough to bring the lines for the results near, which have left the first cache.
+  bool should_prefetch() const
+  {
+    const int lanes = chosen_lanes();
+    return reductions == 1 &&
+           std::any_of(box.begin(), box.end(), [&](const Dimension& d) { return d.index == lanes; }) &&
+           std::any_of(accesses.begin(), accesses.end(), [&](const Access& access) {
+             const Buffer& to = *access.buffer;
+             return access.is_store && (to.role == BufferRole::out || to.role == BufferRole::inout) &&
+                    stored_elements(to.layout, to.type.shape) * bytes_of(to.type.dtype) > target.l1_bytes &&
+                    lane_of(access, lanes, result.schedule.width) == Lane::contiguous;
+           });
+  }
+
+  void find_streams()
+  {
+    const int lanes = chosen_lanes();
     for (size_t b = 0; b < nest.buffers.size(); b++) {
       const Buffer& buffer = nest.buffers[b];
       if (buffer.role != BufferRole::in || has_batch(buffer.type.shape) ||

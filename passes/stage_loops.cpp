@@ -113,6 +113,8 @@ std::string to_string(const StageSchedule& s)
   list("reduce", s.reduce);
   if (!s.lanes.empty())
     text += fmt::format("{}lanes {}:{}", text.empty() ? "" : " ", s.lanes, s.width);
+  if (s.prefetches)
+    text += text.empty() ? "prefetch" : " prefetch";
   return text;
 }
 
@@ -135,6 +137,10 @@ std::vector<StageSchedule> parse_schedules(std::string_view text, const Location
     if (w == "|") {
       result.emplace_back();
       mode.clear();
+      continue;
+    }
+    if (w == "prefetch") {
+      result.back().prefetches = true;
       continue;
     }
     if (w == "tile" || w == "reduce" || w == "lanes") {

@@ -30,7 +30,7 @@ std::optional<int64_t> trip_count(const Loop&);
 std::optional<int64_t> memory_stride(const Buffer&, const std::vector<Affine>& at, int index);
 
 // How one stage is to run; as text
-//   tile n, o:32, h, w:14 reduce c:16, i, j lanes o:16
+//   tile n, o:32, h, w:14 reduce c:16, i, j lanes o:16 prefetch
 // Loops over tiles in this order, then the reduction's loops in this order; what remains inside a tile (32 o, 14 w) and
 // inside a reduction's step (16 c) is written out, lanes along o.
 struct StageSchedule {
@@ -42,6 +42,7 @@ struct StageSchedule {
   std::vector<Step> tile, reduce;
   std::string lanes; // "" for none
   int64_t width = 1; // of the vector, in elements
+  bool prefetches = false; // where a tile's results go is asked for before its sums
 };
 std::string to_string(const StageSchedule&);
 // Stages are separated by '|'; an empty one stays scalar. Throws Error at `where`.

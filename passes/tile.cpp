@@ -234,6 +234,19 @@ private:
       }
     };
 
+    if (schedule.prefetches && lanes_index >= 0)
+      each_piece([&](const std::vector<Inner>& loops) {
+        std::vector<Node> lines;
+        for (const auto& [buffer, place] : places_of_results()) {
+          Prefetch line{buffer, place};
+          for (Affine& a : line.at)
+            a = boxed(a).without(lane);
+          for (Node& node : wrap(Node{std::move(line)}, {loops.begin(), loops.end() - 1}))
+            lines.push_back(std::move(node));
+        }
+        return lines;
+      });
+
     int accumulator = reduced_register();
     ExprPtr start;
     for (const Node& node : point) {
@@ -254,7 +267,7 @@ private:
         else
           s.value = value(store.value, accumulator, start);
         place(s);
-        return wrap(std::move(s), with_reduce_lane(loops));
+        return wrap(Node{std::move(s)}, with_reduce_lane(loops));
       });
     }
     return result;
@@ -373,7 +386,7 @@ private:
         s.value = value(s.value, -1, nullptr);
         s.tap_value = moved(s.tap_value);
         place(s);
-        return wrap(std::move(s), all);
+        return wrap(Node{std::move(s)}, all);
       });
       std::vector<Node> made = std::move(result);
       result = std::move(before);
@@ -588,9 +601,31 @@ private:
     return at;
   }
 
-  std::vector<Node> wrap(Store s, const std::vector<Inner>& loops)
+  // What the point writes behind its sum, and what it reads in those places (a residual).
+  std::vector<std::pair<int, std::vector<Affine>>> places_of_results() const
   {
-    Node node{std::move(s)};
+    std::vector<std::pair<int, std::vector<Affine>>> places;
+    for (const Node& node : point) {
+      const Store* store = std::get_if<Store>(&node.is);
+      if (!store || nest.buffers[store->target].role == BufferRole::registers)
+        continue;
+      auto add = [&](int buffer) {
+        if (std::none_of(places.begin(), places.end(), [&](const auto& place) { return place.first == buffer; }))
+          places.push_back({buffer, store->at});
+      };
+      for (const Node& other : point)
+        if (const Store* with = std::get_if<Store>(&other.is))
+          for_each(*with->value, [&](const Expr& e) {
+            if (e.fn == Fn::read && e.at == store->at && nest.buffers[e.tensor].role == BufferRole::in)
+              add(e.tensor);
+          });
+      add(store->target);
+    }
+    return places;
+  }
+
+  std::vector<Node> wrap(Node node, const std::vector<Inner>& loops)
+  {
     for (size_t i = loops.size(); i-- > 0;) {
       // Partial sums have a meaning only as lanes; the others wait for vectorize.
       LoopKind kind = loops[i].index == reduce_lane ? LoopKind::lanes : LoopKind::serial;

@@ -29,6 +29,7 @@ public:
 private:
   double of(const Store&) { return 1; }
   double of(const ZeroBorder&) { return 8; }
+  double of(const Prefetch&) { return 0; }
   double of(const If& branch) { return std::max(of(branch.then_body), of(branch.else_body)); }
   double of(const Loop& loop)
   {

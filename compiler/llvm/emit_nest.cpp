@@ -172,6 +172,8 @@ void Emitter::node(const Node& each)
     store(*is_store);
   else if (auto* is_if = std::get_if<If>(&each.is))
     branch(*is_if);
+  else if (auto* line = std::get_if<Prefetch>(&each.is))
+    prefetch(*line);
   else
     zero_border(std::get<ZeroBorder>(each.is));
 }

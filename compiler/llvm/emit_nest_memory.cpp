@@ -260,7 +260,7 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   if (in_a_row) {
     // Masked lanes before the first one are not read, nor those behind the last.
     if (all && !mask.condition)
-      prefetch(buffer, address, lo);
+      prefetch_ahead(buffer, address, lo);
     value = all ? whole(at(lo, 0)) : masked(at(lo - first, -first), constant_mask(is_active));
   } else if (span < width) {
     llvm::Value* part = masked(at(lo, 0), constant_mask([&](int lane) { return lane < span; }));
@@ -295,19 +295,31 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   return value;
 }
 
-// Once a cache line, as far as constants tell lines apart. It is for the cache that is near the core, not for the
-// first one, from which a stream would drive out what is used again.
-void Emitter::prefetch(int buffer, const Address& address, int64_t first)
+// Of a vector that is read: once a cache line, as far as constants tell lines apart. It is for the cache that is near
+// the core, not for the first one, from which a stream would drive out what is used again.
+void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first)
 {
   constexpr int64_t line = 64;
   const Buffer& of = nest.buffers[static_cast<size_t>(buffer)];
   const int64_t bytes = bytes_of(of.type.dtype);
-  if (of.ahead == 0 || (address.scalar.constant + first) * bytes % line >= lanes.width * bytes)
-    return;
-  llvm::Value* at = b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead)));
-  const uint32_t read = 0, second_cache = 2, data = 1;
+  if (of.ahead != 0 && (address.scalar.constant + first) * bytes % line < lanes.width * bytes)
+    prefetch(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))), false, 2);
+}
+
+void Emitter::prefetch(const Prefetch& line)
+{
+  const Address at = address(line.buffer, line.at);
+  if (at.vector || !at.lanes.empty())
+    fail("a line that differs from lane to lane");
+  prefetch(pointer(line.buffer, at), nest.buffers[static_cast<size_t>(line.buffer)].role != BufferRole::in, 3);
+}
+
+// `locality`: 3 for the first cache, 2 for the second.
+void Emitter::prefetch(llvm::Value* at, bool is_written, uint32_t locality)
+{
+  const uint32_t data = 1;
   b.CreateIntrinsic(llvm::Intrinsic::prefetch, {at->getType()},
-                    {at, b.getInt32(read), b.getInt32(second_cache), b.getInt32(data)});
+                    {at, b.getInt32(is_written), b.getInt32(locality), b.getInt32(data)});
 }
 
 void Emitter::store(int buffer, const Address& address, llvm::Value* value)

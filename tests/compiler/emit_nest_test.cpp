@@ -80,6 +80,8 @@ TEST_CASE("what is asked for ahead changes no value, at the end of memory either
 {
   agrees(R"(nest @k(in %x: f32[n,256] ahead 4096, in %w: f32[256] ahead 64, out %y: f32[n,256]) {
   parallel n in 0..N {
+    prefetch %y[n,255]
+    prefetch %x[n,0]
     for c in 0..256 step 16 { lanes l in 0..16 { %y[n,c + l] = %x[n,c + l] * %w[c + l] } }
   }
 })",

@@ -157,6 +157,23 @@ TEST_CASE("only an operand that is read alone is asked for ahead")
   CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 0, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
 }
 
+TEST_CASE("one element names a cache line")
+{
+  std::string text =
+      "nest @k(in %x: f32[n,64], out %y: f32[n,64]) {\n  for n in 0..N {\n    for h in 0..64 step 16 {\n"
+      "      prefetch %y[n,h + 15]\n      lanes l in 0..16 { %y[n,h + l] = %x[n,h + l] }\n    }\n  }\n}\n";
+  CHECK(to_string(parse(text)) == text);
+  verify(parse(text));
+  auto refusal = [](const std::string& body) {
+    return refusal_of("nest @k(in %x: f32[n,8], out %y: f32[n,8]) {\n  registers %a: f32[8]\n" + body + "\n}");
+  };
+  CHECK(refusal("prefetch %x[0,7] %y[0,0] = 0") == "");
+  CHECK(refusal("prefetch %x[0,8] %y[0,0] = 0").find("reaches 8..8") != std::string::npos);
+  CHECK(refusal("prefetch %x[0] %y[0,0] = 0").find("1 subscripts for 2") != std::string::npos);
+  CHECK(refusal("prefetch %a[0] %y[0,0] = 0").find("no cache line") != std::string::npos);
+  CHECK(refusal("lanes h in 0..8 { prefetch %x[0,h] %y[0,h] = 0 }").find("one element") != std::string::npos);
+}
+
 TEST_CASE("names are made unique")
 {
   Nest nest = parse("nest @k(out %y: f32[4]) { for h in 0..4 { %y[h] = 1 } }");
