@@ -627,9 +627,14 @@ struct Parser {
     if (target.type != value.type)
       fail(start, fmt::format("'{}' is {}, '{}' is {}", target.name, to_string(target.type), value.name,
                               to_string(value.type)));
-    for (const StateUpdate& other : graph.updates)
+    for (const StateUpdate& other : graph.updates) {
       if (other.target == added.target)
         fail(start, fmt::format("'{}' is updated twice", target.name));
+      if (other.value == added.value && target.kind == ValueKind::prepared)
+        fail(start, fmt::format("'{}' becomes another value already", value.name));
+    }
+    if (target.kind == ValueKind::prepared && value.kind != ValueKind::result)
+      fail(start, fmt::format("'{}' is prepared by an op, not by '{}'", target.name, value.name));
     graph.updates.push_back(added);
   }
 

@@ -165,8 +165,8 @@ struct Verifier {
       const Value &target = value(update.target), &from = value(update.value);
       if (!may_be_updated(target.kind))
         fail(fmt::format("'{}' is updated and is no parameter, no state and no prepared value", target.name));
-      if (target.kind == ValueKind::prepared && is_read(update.target))
-        fail(fmt::format("'{}' is read by the function that prepares it", target.name));
+      if (target.kind == ValueKind::prepared && (is_read(update.target) || from.kind != ValueKind::result))
+        fail(fmt::format("'{}' is read by the function that prepares it, or prepared by no op", target.name));
       if (target.type != from.type)
         fail(fmt::format("'{}' ({}) is updated with {}", target.name, to_string(target.type), to_string(from.type)));
       if (!targets.insert(update.target).second)

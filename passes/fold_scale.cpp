@@ -1,11 +1,11 @@
 // A factor for each channel that follows from parameters alone goes into the weights of the sum before it.
 //
-//   %c = conv2d %x, @w                          %y.weight = formula @w, %scale {"y[o,c,i,j] = w[o,c,i,j] * scale[o]"}
-//   %y = formula %c, %scale, %shift {    =>     %y.first = formula %shift {"y[o] = shift[o]"}
-//       "y[n,o,h,w] = c[n,o,h,w] * scale[o]     %y = formula %x, %y.weight, %y.first {"y[n,o,h,w] = first[o]
-//                     + shift[o]"}                  y[n,o,h,w] += x[...] * weight[...]"}
+//   %c = conv2d %x, @w                          %w.scaled = formula @w, %scale {"y[o,c,i,j] = w[o,c,i,j] * scale[o]"}
+//   %y = formula %c, %scale, %shift {    =>     %y = formula %x, %w.scaled, %shift {"y[n,o,h,w] = first[o]
+//       "y[n,o,h,w] = c[n,o,h,w] * scale[o]         y[n,o,h,w] += x[...] * weight[...]"}
+//                     + shift[o]"}
 //
-// The new ops follow from parameters alone and are prepared. Any op will do whose result is a sum of products with a
+// The new op follows from parameters alone and is prepared. Any op will do whose result is a sum of products with a
 // parameter that has the channel as a subscript: y += x * w, o in both. Where a first value stands already (a bias), the
 // new one is its product with the factor, plus the summand.
 //
@@ -127,11 +127,13 @@ public:
 
   int input(int value)
   {
-    const auto found = std::find(inputs.begin(), inputs.end(), value);
-    if (found == inputs.end())
+    const auto number = static_cast<int>(std::find(inputs.begin(), inputs.end(), value) - inputs.begin());
+    if (number == static_cast<int>(inputs.size()))
       inputs.push_back(value);
-    return static_cast<int>(found - inputs.begin());
+    return number;
   }
+
+  int value(int input) const { return inputs[static_cast<size_t>(input)]; }
 
   static int value_of(const Op& op, const Formula& formula, int tensor)
   {
@@ -312,8 +314,7 @@ private:
     if (weight < 0)
       return false;
 
-    const std::string& name = value(scaling.outputs[0]).name;
-    std::vector<Made> made;
+    const std::string name = value(scaling.outputs[0]).name;
     // The weights, scaled.
     Maker scaled(graph);
     const int old_weight = Maker::value_of(op, formula, weight);
@@ -324,10 +325,11 @@ private:
     const ExprPtr factor = scaled.take(linear.factor, scaling, second, [&](const Affine& a) {
       return renumber(a, [&](int i) { return weight_dim[static_cast<size_t>(dim_of[static_cast<size_t>(i)])]; });
     });
-    made.push_back(
-        scaled.op(name + ".weight", weight_shape(formula, weight), call(Fn::mul, {old, factor}), scaling.location));
+    const int new_weight = insert(scaled.op(value(old_weight).name + ".scaled", weight_shape(formula, weight),
+                                            call(Fn::mul, {old, factor}), scaling.location),
+                                  number, scaling_number);
     // The first value.
-    std::vector<int> first_dims;
+    Start start;
     if (first || linear.summand) {
       std::set<int> dims;
       for (const ExprPtr& e : {linear.summand, first ? linear.factor : nullptr})
@@ -341,87 +343,111 @@ private:
         for (const int index : indices_of(first->value))
           dims.insert(dim_of_first[static_cast<size_t>(index)]);
       }
-      first_dims.assign(dims.begin(), dims.end());
+      start.dims.assign(dims.begin(), dims.end());
       const auto place = [&](int dim) {
-        return static_cast<int>(std::find(first_dims.begin(), first_dims.end(), dim) - first_dims.begin());
+        return static_cast<int>(std::find(start.dims.begin(), start.dims.end(), dim) - start.dims.begin());
       };
       const auto by = [&](const std::vector<int>& of) {
         return
             [&, of](const Affine& a) { return renumber(a, [&](int i) { return place(of[static_cast<size_t>(i)]); }); };
       };
       Maker begin(graph);
-      ExprPtr start;
       if (first)
-        start = call(Fn::mul, {begin.take(first->value, op, formula, by(dim_of_first)),
-                               begin.take(linear.factor, scaling, second, by(dim_of))});
+        start.value = call(Fn::mul, {begin.take(first->value, op, formula, by(dim_of_first)),
+                                     begin.take(linear.factor, scaling, second, by(dim_of))});
       if (linear.summand)
-        start = sum_of(start, begin.take(linear.summand, scaling, second, by(dim_of)));
+        start.value = sum_of(start.value, begin.take(linear.summand, scaling, second, by(dim_of)));
       Shape its;
-      for (const int dim : first_dims)
+      for (const int dim : start.dims)
         its.push_back(shape[static_cast<size_t>(dim)]);
-      made.push_back(begin.op(name + ".first", its, start, scaling.location));
+      if (start.value->fn == Fn::read && is_whole(*start.value, its, value(begin.value(start.value->tensor)).type))
+        start.tensor = begin.value(start.value->tensor);
+      else if (start.value->fn != Fn::constant)
+        start.tensor = insert(begin.op(name + ".first", its, start.value, scaling.location), number, scaling_number);
     }
-    rewrite(number, scaling_number, std::move(formula), weight, first != nullptr, first_dims, std::move(made));
+    if (first)
+      formula.statements.erase(formula.statements.begin());
+    rewrite(number, scaling_number, std::move(formula), weight, new_weight, start);
     return true;
   }
 
-  // The sum reads what `made` makes, and its result is the scaling's.
-  void rewrite(size_t number, size_t scaling_number, Formula formula, int weight, bool has_first,
-               const std::vector<int>& first_dims, std::vector<Made> made)
+  // The sum's first value: a number, or a tensor with these of the result's dimensions; nothing: zero.
+  struct Start {
+    ExprPtr value;
+    int tensor = -1;
+    std::vector<int> dims;
+  };
+
+  // x[i0,i1,...], all of it.
+  static bool is_whole(const Expr& read, const Shape& shape, const TensorType& type)
   {
-    Op op = graph.ops[number];
+    bool whole = type.shape == shape;
+    for (size_t d = 0; d < read.at.size(); ++d)
+      whole = whole && read.at[d].bare() == static_cast<int>(d);
+    return whole;
+  }
+
+  // Ahead of op `number`, which moves on, as the other one does. Returns its result.
+  int insert(Made made, size_t& number, size_t& other)
+  {
+    const int result = graph.add_value({.name = made.op.name, .type = made.type, .location = made.op.location});
+    made.op.outputs = {result};
+    graph.ops.insert(graph.ops.begin() + static_cast<std::ptrdiff_t>(number), std::move(made.op));
+    ++number;
+    ++other;
+    return result;
+  }
+
+  // The sum reads the new weights and starts from the new value; its result is the scaling's.
+  void rewrite(size_t number, size_t scaling_number, Formula formula, int weight, int new_weight, const Start& start)
+  {
+    Op& op = graph.ops[number];
     const Op scaling = graph.ops[scaling_number];
     const int y = formula.statements.back().target;
-    const Shape shape = formula.tensors[static_cast<size_t>(y)].type.shape;
+    const TensorType type = formula.tensors[static_cast<size_t>(y)].type;
     std::vector<int> inputs = op.inputs;
-    std::vector<Op> ops;
-    for (Made& m : made) {
-      m.op.outputs = {graph.add_value({.name = m.op.name, .type = m.type, .location = m.op.location})};
-      inputs.push_back(m.op.outputs[0]);
-      ops.push_back(std::move(m.op));
-    }
     size_t input = 0;
     for (int t = 0; t < static_cast<int>(formula.tensors.size()); ++t)
       if (formula.tensors[static_cast<size_t>(t)].role == Role::input) {
         if (t == weight)
-          formula.input_numbers[input] = static_cast<int>(op.inputs.size());
+          formula.input_numbers[input] = static_cast<int>(inputs.size());
         ++input;
       }
-    if (has_first)
-      formula.statements.erase(formula.statements.begin());
-    if (made.size() > 1) {
-      std::string name = "first";
-      while (formula.find(name) >= 0)
-        name += "_";
-      Statement start;
-      start.target = y;
-      std::vector<Affine> at;
-      for (size_t d = 0; d < shape.size(); ++d) {
-        start.indices.push_back({fmt::format("i{}", d), shape[d]});
-        start.at.push_back(Affine::of(static_cast<int>(d)));
+    inputs.push_back(new_weight);
+    if (start.value) {
+      Statement s;
+      s.target = y;
+      for (size_t d = 0; d < type.shape.size(); ++d) {
+        s.indices.push_back({fmt::format("i{}", d), type.shape[d]});
+        s.at.push_back(Affine::of(static_cast<int>(d)));
       }
-      for (const int dim : first_dims)
-        at.push_back(Affine::of(dim));
-      const TensorType& type = made[1].type;
-      start.value = read(static_cast<int>(formula.tensors.size()), type.dtype, at);
-      formula.input_numbers.push_back(static_cast<int>(op.inputs.size()) + 1);
-      formula.tensors.push_back({name, Role::input, type});
-      formula.statements.insert(formula.statements.begin(), start);
+      s.value = start.value;
+      if (start.tensor >= 0) {
+        std::string name = "first";
+        while (formula.find(name) >= 0)
+          name += "_";
+        std::vector<Affine> at;
+        for (const int dim : start.dims)
+          at.push_back(Affine::of(dim));
+        s.value = read(static_cast<int>(formula.tensors.size()), type.dtype, at);
+        formula.input_numbers.push_back(static_cast<int>(inputs.size()));
+        formula.tensors.push_back({name, Role::input, value(start.tensor).type});
+        inputs.push_back(start.tensor);
+      }
+      formula.statements.insert(formula.statements.begin(), std::move(s));
     }
     remove_dead(formula); // inputs first
     remarks.add(scaling.location, fmt::format("{} is a factor in {}'s weights", value(scaling.outputs[0]).name,
                                               value(op.outputs[0]).name));
-    op.def = &op_formula;
     if (op.name.empty())
       op.name = value(op.outputs[0]).name;
+    op.def = &op_formula;
     op.attributes = attributes_of(formula);
     op.inputs.clear();
     for (const int n : formula.input_numbers)
       op.inputs.push_back(inputs[static_cast<size_t>(n)]);
     op.outputs = scaling.outputs;
-    graph.ops[number] = op;
     graph.ops.erase(graph.ops.begin() + static_cast<std::ptrdiff_t>(scaling_number));
-    graph.ops.insert(graph.ops.begin() + static_cast<std::ptrdiff_t>(number), ops.begin(), ops.end());
     compact(graph);
   }
 

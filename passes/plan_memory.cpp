@@ -171,7 +171,7 @@ private:
       place_update(graph, update);
   }
 
-  // A result that becomes a prepared value is written there at once. One that becomes several is copied to the others.
+  // A result that becomes a prepared value is written there at once.
   static void place_prepared(Graph& graph, const StateUpdate& update, std::vector<std::optional<Lifetime>>& lives)
   {
     Value& value = graph.values[static_cast<size_t>(update.value)];
