@@ -201,7 +201,7 @@ TEST_CASE("errors in the text have a line and a column")
   CHECK(has(read_message(changed("= data \"table\"", "")), "a constant wants its data"));
   CHECK(has(read_message(changed(", u8[n,6,14,14]", "")), "2 results and 1 types"));
   CHECK(has(read_message(changed("update @conv1.bias = @conv1.bias", "update %out = %out")),
-            "no parameter and no state"));
+            "no parameter, no state and no prepared value"));
   CHECK(has(read_message(changed("update @conv1.bias = @conv1.bias", "update @conv1.bias = %out")),
             "'out' is f32[n,10]"));
   CHECK(has(read_message(changed("\"flatten\"", "\"flatten")), "no closing quote"));
@@ -210,6 +210,33 @@ TEST_CASE("errors in the text have a line and a column")
   CHECK(has(read_message("net @a() {\n  kernel k {\n  }\n}"), "a kernel without an op"));
   CHECK(has(read_message("net @a(%x: f32[3,n]) {}"), "the batch is the first dimension"));
   CHECK(has(read_message("net @a(%x: f32[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]) {}"), "more than 16 dimensions"));
+}
+
+TEST_CASE("prepared values are made by ops of the function that updates them")
+{
+  const std::string prepare = "net @a.prepare() {\n"
+                              "  parameter @w: f32[3] = zero\n"
+                              "  prepared @u: f32[3]\n"
+                              "  %u.new = exp @w : f32[3]\n"
+                              "  update @u = %u.new\n"
+                              "}\n";
+  const Graph graph = parse_graph(source(prepare));
+  CHECK(to_string(graph) == prepare);
+  CHECK(graph.values[static_cast<size_t>(value_of(graph, "u"))].kind == ValueKind::prepared);
+  verify(graph);
+  const auto with = [&](const std::string& old, const std::string& now) {
+    std::string text = prepare;
+    return read_message(text.replace(text.find(old), old.size(), now));
+  };
+  CHECK(has(with("= %u.new", "= @w"), "'u' is prepared by an op, not by 'w'"));
+  CHECK(has(with("  update", "  prepared @v: f32[3]\n  update @v = %u.new\n  update"), "'u.new' becomes another"));
+  CHECK(has(with("@u: f32[3]", "@u: f32[3] = zero"), "found '='"));
+  const Graph reads = parse_graph(source("net @a() {\n  prepared @u: f32[3]\n  prepared @v: f32[3]\n"
+                                         "  %v.new = exp @u : f32[3]\n  update @v = %v.new\n}\n"));
+  verify(reads);
+  const Graph itself =
+      parse_graph(source("net @a() {\n  prepared @u: f32[3]\n  %u.new = exp @u : f32[3]\n  update @u = %u.new\n}\n"));
+  CHECK_THROWS_AS(verify(itself), InternalError);
 }
 
 TEST_CASE("no damaged text does anything but read or fail cleanly")
