@@ -112,6 +112,33 @@ std::vector<int> values_of(const Graph& graph, ValueKind kind)
   return result;
 }
 
+std::string why_no_part(const Graph& graph, const Value& part)
+{
+  const Value& whole = graph.values.at(static_cast<size_t>(part.whole));
+  if (part.kind != ValueKind::result || whole.kind != ValueKind::result)
+    return "both are results of ops";
+  if (whole.whole >= 0)
+    return fmt::format("'{}' is a part itself", whole.name);
+  if (part.region != Region::none)
+    return "it has a place of its own";
+  if (part.type.dtype != whole.type.dtype)
+    return fmt::format("{} in {}", to_string(part.type), to_string(whole.type));
+  const Shape &shape = part.type.shape, &all = whole.type.shape;
+  const Layout layout = part.layout.value_or(planar(shape.size()));
+  std::optional<Layout> there = layout_of_part(whole.layout.value_or(planar(all.size())), all, shape, part.whole_at);
+  if (!there || *there != layout)
+    return fmt::format("{} as {} does not lie at {} of {}", to_string(part.type), to_string(layout), part.whole_at,
+                       there ? "it as " + to_string(*there) : to_string(whole.type));
+  return "";
+}
+
+int64_t elements_before(const Graph& graph, const Value& part)
+{
+  const Value& whole = graph.values.at(static_cast<size_t>(part.whole));
+  const Shape& shape = whole.type.shape;
+  return elements_before(whole.layout.value_or(planar(shape.size())), shape, part.whole_at);
+}
+
 std::vector<std::vector<int>> users_of(const Graph& graph)
 {
   std::vector<std::vector<int>> users(graph.values.size());
@@ -197,6 +224,8 @@ void compact(Graph& graph)
     }
   }
   auto renumber = [&](int& value) { value = value < 0 ? value : number[static_cast<size_t>(value)]; };
+  for (Value& value : values)
+    renumber(value.whole);
   for (size_t o = 0; o < ops.size(); ++o) {
     std::for_each(ops[o].inputs.begin(), ops[o].inputs.end(), renumber);
     std::for_each(ops[o].outputs.begin(), ops[o].outputs.end(), renumber);

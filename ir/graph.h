@@ -14,8 +14,9 @@
 //   }
 //
 // A value's layout, once chosen, follows its type: `f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}`; its place in the
-// arena follows that: `in image 8192` (region and byte offset). An absent optional operand is `_`. Ops outside of any
-// `kernel` block have no kernel yet. Several results: `%y, %tap = max_pool2d %x {...} : f32[...], u8[...]`.
+// arena follows that: `in image 8192` (region and byte offset), or `in %y at 64` (see Value::whole). An absent optional
+// operand is `_`. Ops outside of any `kernel` block have no kernel yet, or need none. Several results: `%y, %tap =
+// max_pool2d %x {...} : f32[...], u8[...]`.
 #pragma once
 
 #include "ir/layout.h"
@@ -52,7 +53,11 @@ struct Value {
   std::optional<Layout> layout = {}; // nothing: planar so far
   Region region = Region::none;
   int64_t offset = 0; // bytes, a multiple of 64
-  int op = -1;        // that makes it (results), and which of its outputs
+  // Its memory is a part of another result's: elements whole_at, whole_at + 1, ... of that one's dimension 1. It then has
+  // no region of its own. What joins such parts, or takes one out, has no kernel: nothing is left to do.
+  int whole = -1;
+  int64_t whole_at = 0;
+  int op = -1; // that makes it (results), and which of its outputs
   int output = 0;
   std::string initial = {}; // parameters and states: "zero", "one", "constant(0.05)", "he(25)", "glorot(25,6)"
   int64_t limit = 0;        // integer inputs: values are in [0, limit), checked at the call; 0: any. "below 10"
@@ -116,6 +121,10 @@ struct Graph {
 
 bool may_be_updated(ValueKind); // parameters, states, prepared values
 std::vector<int> values_of(const Graph&, ValueKind);
+// Why a value cannot be the part that it says it is, or nothing.
+std::string why_no_part(const Graph&, const Value& part);
+// Elements between the first one of a part's whole and its own, within one image.
+int64_t elements_before(const Graph&, const Value& part);
 // For each value the ops that read it (by number, ascending).
 std::vector<std::vector<int>> users_of(const Graph&);
 // Bound to the op's operands; outputs that the op does not have are left out.

@@ -28,6 +28,7 @@ struct Parser {
   int kernel = -1; // the open one
   std::vector<std::pair<size_t, std::string>>
       pending; // its arguments, places and names: its own results are not known yet
+  std::vector<std::pair<size_t, std::string>> wholes; // what Value::whole numbers until the end is known
 
   // --- characters ---
 
@@ -320,7 +321,7 @@ struct Parser {
     return result;
   }
 
-  // f32[n,4] as {0, 1} in image 64 below 10
+  // f32[n,4] as {0, 1} in image 64 below 10, or f32[n,4] in %whole at 8
   void typed(Value& value)
   {
     value.type = type();
@@ -339,13 +340,21 @@ struct Parser {
     }
     if (take_word("in")) {
       size_t start = at;
-      std::string region = word("a region");
-      for (Region r : {Region::fixed, Region::image, Region::parameter, Region::state, Region::constant})
-        if (region == to_string(r))
-          value.region = r;
-      if (value.region == Region::none)
-        fail(start, fmt::format("there is no region '{}'", region));
-      value.offset = integer(0, int64_t{1} << 50);
+      if (take("%")) {
+        value.whole = static_cast<int>(wholes.size());
+        wholes.emplace_back(start, name());
+        if (!take_word("at"))
+          fail_wanted("'at'");
+        value.whole_at = integer(0, element_limit);
+      } else {
+        std::string region = word("a region");
+        for (Region r : {Region::fixed, Region::image, Region::parameter, Region::state, Region::constant})
+          if (region == to_string(r))
+            value.region = r;
+        if (value.region == Region::none)
+          fail(start, fmt::format("there is no region '{}'", region));
+        value.offset = integer(0, int64_t{1} << 50);
+      }
     }
     if (take_word("below"))
       value.limit = integer(1, std::numeric_limits<int64_t>::max());
@@ -558,6 +567,8 @@ struct Parser {
       value.layout = typed_results[k].layout;
       value.region = typed_results[k].region;
       value.offset = typed_results[k].offset;
+      value.whole = typed_results[k].whole;
+      value.whole_at = typed_results[k].whole_at;
       value.limit = typed_results[k].limit;
       value.location = op.location;
       value.name = results[k].first;
@@ -609,6 +620,14 @@ struct Parser {
       for (const auto& [name_at, called] : pending)
         open.arguments.push_back(resolve(name_at, called));
     kernel = -1;
+  }
+
+  void find_whole(Value& part)
+  {
+    const auto& [start, called] = wholes[static_cast<size_t>(part.whole)];
+    part.whole = resolve(start, called);
+    if (std::string why = why_no_part(graph, part); !why.empty())
+      fail(start, fmt::format("'{}' is no part of '{}': {}", part.name, called, why));
   }
 
   // --- the rest ---
@@ -734,6 +753,9 @@ struct Parser {
     want("{");
     while (!take("}"))
       item();
+    for (Value& value : graph.values)
+      if (value.whole >= 0)
+        find_whole(value);
     if (at < text.size())
       fail_wanted("the end");
     return std::move(graph);
@@ -745,7 +767,7 @@ struct Parser {
 Graph read_graph(const std::shared_ptr<const Source>& source, size_t begin, size_t end,
                  const std::function<int(std::string_view)>& nest_number)
 {
-  Parser parser{source, std::string_view(source->text).substr(0, end), begin, nest_number, {}, {}, {}, -1, {}};
+  Parser parser{source, std::string_view(source->text).substr(0, end), begin, nest_number, {}, {}, {}, -1, {}, {}};
   return parser.net();
 }
 

@@ -60,6 +60,8 @@ struct Printer {
       result += " as " + to_string(*v.layout);
     if (v.region != Region::none)
       result += fmt::format(" in {} {}", to_string(v.region), v.offset);
+    if (v.whole >= 0)
+      result += fmt::format(" in {} at {}", name(v.whole), v.whole_at);
     if (v.limit != 0)
       result += fmt::format(" below {}", v.limit);
     return result;

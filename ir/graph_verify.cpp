@@ -1,5 +1,6 @@
 // What holds between any two passes, in this order:
 // - every value has a name of its own, a type that fits into memory, a layout that fits the type, an aligned place;
+// - a part's memory lies within its whole's, which is a result and no part;
 // - constants carry data of their type, or its name in the side file;
 // - each result is the output of exactly one op, which says so too;
 // - operands are inputs, parameters, states, prepared values, constants or results of earlier ops;
@@ -51,6 +52,11 @@ struct Verifier {
         wrong("has the batch behind its first dimension");
     if (v.offset < 0 || v.offset % 64 != 0)
       wrong(fmt::format("lies at {}, no multiple of 64", v.offset));
+    if (v.whole >= 0) {
+      value(v.whole);
+      if (std::string why = why_no_part(graph, v); !why.empty())
+        wrong(fmt::format("is no part of '{}': {}", value(v.whole).name, why));
+    }
     if (v.data) {
       std::vector<int64_t> dims;
       for (const Dim& dim : v.type.shape)

@@ -95,6 +95,30 @@ int64_t offset_of(const Layout& layout, const std::vector<int64_t>& strides, con
   return offset;
 }
 
+std::optional<Layout> layout_of_part(const Layout& whole, const Shape& whole_shape, const Shape& part_shape, int64_t at)
+{
+  const std::vector<Axis>& axes = whole.axes;
+  if (whole_shape.size() < 2 || part_shape.size() != whole_shape.size() || axes.size() < 2 || axes[0].dim != 0 ||
+      axes[1].dim != 1 || axes[1].modulo != 0 || axes[1].before != 0 || axes[1].after != 0)
+    return std::nullopt;
+  for (size_t d = 0; d < part_shape.size(); ++d)
+    if (d != 1 && part_shape[d] != whole_shape[d])
+      return std::nullopt;
+  const int64_t size = part_shape[1].size, block = axes[1].divide;
+  if (part_shape[1].batch || at < 0 || size > whole_shape[1].size || at > whole_shape[1].size - size ||
+      at % block != 0 || size % block != 0)
+    return std::nullopt;
+  Layout part = whole;
+  part.axes[1].extra =
+      checked(axis_extents(whole, whole_shape)[1] - size / block, axis_strides(whole, whole_shape)[1], axes[1].extra);
+  return part;
+}
+
+int64_t elements_before(const Layout& whole, const Shape& whole_shape, int64_t at)
+{
+  return checked(axis_strides(whole, whole_shape)[1], at / whole.axes[1].divide, 0);
+}
+
 bool has_border(const Layout& layout)
 {
   return std::any_of(layout.axes.begin(), layout.axes.end(),

@@ -10,6 +10,8 @@
 
 #include "ir/type.h"
 
+#include <optional>
+
 namespace cnnc {
 
 struct Axis {
@@ -39,6 +41,14 @@ std::vector<int64_t> axis_strides(const Layout&, const Shape&);
 int64_t stored_elements(const Layout&, const Shape&);
 // Where an element lies.
 int64_t offset_of(const Layout&, const std::vector<int64_t>& strides, const int64_t* at);
+// A tensor that is elements at, at + 1, ... of another one's dimension 1, in that one's memory:
+//   f32[n,64,56,56] as {0, 1/16|602112, 2, 3, 1%16}  in  f32[n,256,56,56] as {0, 1/16, 2, 3, 1%16}
+// How it lies there; nothing where an image of it is not one run of elements: dimension 1 is not the outermost of an
+// image, or is cut within a block.
+std::optional<Layout> layout_of_part(const Layout& whole, const Shape& whole_shape, const Shape& part_shape,
+                                     int64_t at);
+// Elements of one image before its first one.
+int64_t elements_before(const Layout& whole, const Shape& whole_shape, int64_t at);
 bool has_border(const Layout&);
 bool has_pad(const Layout&, const Shape&); // lanes past the extent
 int64_t border_before(const Layout&, int dim);

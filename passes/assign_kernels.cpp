@@ -10,8 +10,24 @@
 
 namespace cnnc {
 
+namespace {
+
+// A text may come from behind place_parts: its joins get kernels again, so their operands get memory of their own.
+void take_apart(Graph& graph)
+{
+  for (Value& value : graph.values)
+    if (value.whole >= 0) {
+      value.whole = -1;
+      value.whole_at = 0;
+      value.layout.reset();
+    }
+}
+
+} // namespace
+
 void assign_kernels(Graph& graph, const Target&, Remarks&)
 {
+  take_apart(graph);
   for (Op& op : graph.ops)
     if (op.kernel < 0) {
       op.kernel = static_cast<int>(graph.kernels.size());

@@ -15,6 +15,7 @@
 // Needs:  kernels chosen.
 // Leaves: a layout on every value but parameters that this function does not touch; only copies of parameters and inputs
 //         are new ops.
+#include "passes/kernels.h"
 #include "passes/lower.h"
 #include "passes/stage_loops.h"
 
@@ -144,46 +145,6 @@ private:
 public:
   std::vector<std::pair<int, Layout>> copies; // of the caller's tensors, for readers that reach outside
 };
-
-// A copy of `value` in `layout`, in a kernel of its own before `kernel`; the readers in kernels from there on for which
-// `wants` holds read the copy.
-int insert_copy(Graph& graph, int value, const Layout& layout, size_t kernel, const std::function<bool(int op)>& wants)
-{
-  Value copy;
-  copy.name = graph.values[value].name + ".copy";
-  copy.type = graph.values[value].type;
-  copy.layout = layout;
-  copy.location = graph.values[value].location;
-  int number = graph.add_value(copy);
-  Op op;
-  op.def = find_op("copy");
-  op.name = graph.values[number].name;
-  op.inputs = {value};
-  op.outputs = {number};
-  op.location = copy.location;
-  op.kernel = static_cast<int>(kernel);
-  size_t at = graph.kernels[kernel].ops.front();
-  for (Op& o : graph.ops)
-    if (o.kernel >= static_cast<int>(kernel))
-      o.kernel++;
-  graph.ops.insert(graph.ops.begin() + static_cast<std::ptrdiff_t>(at), op);
-  for (Kernel& k : graph.kernels)
-    for (int& o : k.ops)
-      if (o >= static_cast<int>(at))
-        o++;
-  Kernel k;
-  k.name = graph.values[number].name;
-  k.ops = {static_cast<int>(at)};
-  graph.kernels.insert(graph.kernels.begin() + static_cast<std::ptrdiff_t>(kernel), k);
-  for (Value& v : graph.values)
-    if (v.op >= static_cast<int>(at))
-      v.op++;
-  graph.values[number].op = static_cast<int>(at);
-  for (size_t o = at + 1; o < graph.ops.size(); o++)
-    if (wants(static_cast<int>(o)))
-      std::replace(graph.ops[o].inputs.begin(), graph.ops[o].inputs.end(), value, number);
-  return number;
-}
 
 // A parameter's layout for the kernel whose stages are planned here: the lanes innermost, inside of them the index that
 // the reduction writes out.

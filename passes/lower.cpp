@@ -14,6 +14,7 @@
 #include "passes/lower.h"
 
 #include "ir/graph_text.h"
+#include "passes/moves.h"
 
 #include <fmt/format.h>
 
@@ -831,7 +832,10 @@ Nest lower_kernel(Graph& graph, int kernel)
 void lower(Program& program, const Target&, Remarks&)
 {
   std::map<std::string, int> known;
-  for (Graph& graph : program.functions)
+  for (Graph& graph : program.functions) {
+    for (const Op& op : graph.ops)
+      if (op.kernel < 0 && !is_in_place(graph, op))
+        throw InternalError(fmt::format("'{}' of @{} has no kernel", op.name, graph.name));
     for (size_t k = 0; k < graph.kernels.size(); k++) {
       Nest nest = lower_kernel(graph, static_cast<int>(k));
       std::string text = canonical_text(nest);
@@ -842,6 +846,7 @@ void lower(Program& program, const Target&, Remarks&)
       nest.name = fmt::format("{}_{:08x}", stem_of(graph, graph.kernels[k]), static_cast<uint32_t>(hash_of(text)));
       program.nests.push_back(std::move(nest));
     }
+  }
 }
 
 } // namespace cnnc

@@ -9,6 +9,8 @@
 // wrote in place (the parameter is that nest's `inout` argument) lies where the parameter does, and so does what becomes
 // a prepared value; any other is copied there by the driver at the end of the call.
 //
+// A part of a value has no place of its own: its whole lives from the first kernel to the last that touches any of it.
+//
 // Parameters, states and constants lie in blobs that all functions share: the same name, the same place. Prepared values
 // lie behind all parameters.
 //
@@ -148,7 +150,8 @@ private:
       if (kernel.nest < 0)
         throw InternalError(fmt::format("kernel {} of @{} is not lowered", kernel.name, graph.name));
       for (int argument : kernel.arguments) {
-        std::optional<Lifetime>& life = lives.at(static_cast<size_t>(argument));
+        const Value& value = graph.values.at(static_cast<size_t>(argument));
+        std::optional<Lifetime>& life = lives.at(static_cast<size_t>(value.whole < 0 ? argument : value.whole));
         if (!life)
           life = Lifetime{.bytes = 0, .first = static_cast<int>(k), .last = 0, .offset = 0};
         life->last = static_cast<int>(k);

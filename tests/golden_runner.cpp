@@ -147,6 +147,19 @@ Results run_graph(const Program& program, const Graph& graph)
   return results;
 }
 
+// The elements that a part and its whole have in common, from the one to the other.
+void copy_part(const Value& value, Tensor& part, Tensor& whole, bool into_whole)
+{
+  int64_t inner = 1;
+  for (size_t d = 2; d < part.dims.size(); ++d)
+    inner *= part.dims[d];
+  const int64_t run = part.dims[1] * inner;
+  for (int64_t i = 0; i < part.size(); ++i) {
+    const int64_t there = i / run * whole.dims[1] * inner + value.whole_at * inner + i % run;
+    into_whole ? whole.set(there, part.get(i)) : part.set(i, whole.get(there));
+  }
+}
+
 Results run_nests(const Program& program, const Graph& graph)
 {
   NamedTensors given = inputs_of(program, graph);
@@ -159,12 +172,20 @@ Results run_nests(const Program& program, const Graph& graph)
   }
   std::vector<bool> written(tensors.size(), false);
   for (const Kernel& kernel : graph.kernels) {
+    auto with_wholes = [&](bool into_whole) {
+      for (int argument : kernel.arguments)
+        if (const Value& value = graph.values[static_cast<size_t>(argument)]; value.whole >= 0)
+          copy_part(value, tensors[static_cast<size_t>(argument)], tensors[static_cast<size_t>(value.whole)],
+                    into_whole);
+    };
     std::vector<Tensor*> arguments;
     for (int argument : kernel.arguments) {
       arguments.push_back(&tensors[static_cast<size_t>(argument)]);
       written[static_cast<size_t>(argument)] = true;
     }
+    with_wholes(false);
     interpret(program.nests.at(static_cast<size_t>(kernel.nest)), arguments, batch, true);
+    with_wholes(true);
   }
   Results results;
   for (int output : graph.outputs)

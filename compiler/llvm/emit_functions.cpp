@@ -70,6 +70,15 @@ int64_t stored_bytes(const Value& value) // of one image, where it has a batch
   return stored_elements(layout_of(value), value.type.shape) * bytes_of(value.type.dtype);
 }
 
+// Those of a part's neighbours are none of its.
+int64_t touched_bytes(Value value)
+{
+  value.layout = layout_of(value);
+  for (Axis& axis : value.layout->axes)
+    axis.extra = 0;
+  return stored_bytes(value);
+}
+
 class Function {
 public:
   Function(Tables& t, const Program& program, const Interface& interface, const Graph& graph, cnn_mode mode,
@@ -149,9 +158,9 @@ private:
     throw InternalError(fmt::format("'{}' of '{}' {}", value.name, graph.name, what));
   }
 
-  llvm::Constant* place(int where, int64_t index, int64_t offset)
+  llvm::Constant* place(int where, int64_t index, int64_t offset, int64_t part = 0)
   {
-    return t.record({t.i32(where), t.i32(index), t.i64(offset)});
+    return t.record({t.i32(where), t.i32(index), t.i64(offset), t.i64(part)});
   }
 
   llvm::Constant* output_place(size_t i)
@@ -180,6 +189,11 @@ private:
       const auto at = std::find(inputs.begin(), inputs.end(), v);
       return place(CNN_PLACE_INPUT, at - inputs.begin(), 0);
     }
+    if (operand.whole >= 0 && value(operand.whole).region != Region::image)
+      fail(operand, "is a part of what has no place in memory");
+    if (operand.whole >= 0)
+      return place(CNN_PLACE_IMAGE, 0, value(operand.whole).offset,
+                   elements_before(graph, operand) * bytes_of(operand.type.dtype));
     switch (operand.region) {
     case Region::fixed: return place(CNN_PLACE_FIXED, 0, operand.offset);
     case Region::image: return place(CNN_PLACE_IMAGE, 0, operand.offset);
@@ -229,7 +243,7 @@ private:
       operations.per_image +=
           2 * static_cast<double>(multiply_adds(formula_of(graph, graph.ops[static_cast<size_t>(op)])));
     for (int v : kernel.arguments)
-      (has_batch(value(v).type.shape) ? bytes.per_image : bytes.fixed) += static_cast<double>(stored_bytes(value(v)));
+      (has_batch(value(v).type.shape) ? bytes.per_image : bytes.fixed) += static_cast<double>(touched_bytes(value(v)));
     for (const EmittedRegion& region : regions) {
       if (!region.tasks.without(batch_index).is_constant())
         throw InternalError(fmt::format("the tasks of @{} depend on more than the batch", nest.name));

@@ -39,7 +39,7 @@ static void* locate(const call* call, const cnn_operand* operand)
   const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
   switch (operand->place) {
   case CNN_PLACE_FIXED: return call->workspace + operand->offset;
-  case CNN_PLACE_IMAGE: return call->workspace + memory->fixed + call->n * operand->offset;
+  case CNN_PLACE_IMAGE: return call->workspace + memory->fixed + call->n * operand->offset + operand->part;
   case CNN_PLACE_PARAMETER: return call->parameters + operand->offset;
   case CNN_PLACE_STATE: return call->state + operand->offset;
   case CNN_PLACE_CONSTANT: return (char*)cnn_network_data.constants + operand->offset;

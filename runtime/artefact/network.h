@@ -23,7 +23,7 @@ enum { CNN_MAX_RANK = 8, CNN_MAX_THREADS = 1024, CNN_HEADER_BYTES = 64 };
 /* Where an operand lies. `index` numbers the caller's inputs and outputs. */
 enum {
   CNN_PLACE_FIXED = 0,     /* workspace + offset */
-  CNN_PLACE_IMAGE = 1,     /* workspace + fixed + n * offset */
+  CNN_PLACE_IMAGE = 1,     /* workspace + fixed + n * offset + part */
   CNN_PLACE_PARAMETER = 2, /* behind the header of the parameters' block, + offset */
   CNN_PLACE_STATE = 3,
   CNN_PLACE_CONSTANT = 4,
@@ -36,6 +36,7 @@ enum {
 typedef struct cnn_operand {
   int32_t place, index;
   int64_t offset; /* bytes */
+  int64_t part;   /* bytes of an image before the operand, where that is a part of what lies at `offset` */
 } cnn_operand;
 
 /* Tasks [begin, end) of one top-level loop of a kernel. `local` is this thread's part of the workspace. */
@@ -89,7 +90,7 @@ typedef struct cnn_block_header {
 } cnn_block_header;
 
 static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
-static_assert(sizeof(cnn_operand) == 16 && sizeof(cnn_step) == 96 && sizeof(cnn_axis) == 48 &&
+static_assert(sizeof(cnn_operand) == 24 && sizeof(cnn_step) == 96 && sizeof(cnn_axis) == 48 &&
                   sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_preparation) == 56 &&
                   sizeof(cnn_network) == 504,
               "the compiler writes these tables: compiler/llvm/emit_model.cpp");

@@ -87,7 +87,7 @@ private:
 
   void draw_layer()
   {
-    switch (dice.number(0, 11)) {
+    switch (dice.number(0, 13)) {
     case 0:
     case 1: pool(); break;
     case 2: branch(); break;
@@ -95,6 +95,8 @@ private:
     case 4: x = g.op("mul", {x, g.op("sigmoid", {x})}); break;
     case 5: x = g.op("lrn", {x}, {{"size", dice.number(1, 5)}, {"alpha", 0.5}}); break;
     case 6: transposed(); break;
+    case 7: dense_block(); break;
+    case 8: half(); break;
     default:
       conv();
       if (dice.one_in(3))
@@ -207,6 +209,42 @@ private:
       x = g.op("concat", {x, before});
       channels += had;
     }
+  }
+
+  // Every convolution reads all that came before it: joined with the last join, or each with the others anew.
+  void dense_block()
+  {
+    const bool anew = dice.one_in(2);
+    std::vector<int> all{x};
+    int64_t total = channels;
+    for (int64_t layers = dice.number(2, 3); layers > 0; --layers) {
+      conv(true);
+      activation();
+      all.push_back(x);
+      total += channels;
+      x = g.op("concat", anew ? all : std::vector<int>{all.front(), x});
+      if (!anew)
+        all = {x};
+      channels = total;
+    }
+  }
+
+  // One half of the channels goes on as it is.
+  void half()
+  {
+    if (channels < 2)
+      return;
+    const Numbers sizes{channels / 2, channels - channels / 2};
+    auto part = [&, from = x](int64_t number) { return g.op("split", {from}, {{"sizes", sizes}, {"part", number}}); };
+    const int left = part(0);
+    x = part(1);
+    channels = sizes[1];
+    if (!dice.one_in(4))
+      conv(true);
+    if (dice.one_in(2))
+      activation();
+    x = g.op("concat", {left, x});
+    channels += sizes[0];
   }
 };
 

@@ -110,6 +110,46 @@ TEST_CASE("comments and blanks do not matter")
   CHECK(to_string(parse_graph(source(text))) == "net @a(%x: f32[n,2]) {\n  %y = relu %x : f32[n,2]\n  output %y\n}\n");
 }
 
+TEST_CASE("a part names its whole, which may stand behind it")
+{
+  const std::string text = "net @a(%x: f32[n,3,2,2]) {\n"
+                           "  %a = relu %x : f32[n,3,2,2] as {0, 1|4, 2, 3} in %y at 0\n"
+                           "  %b = slice %a {starts = [0], ends = [1], axes = [1]} : f32[n,1,2,2] as {0, 1|12, 2, 3} "
+                           "in %y at 3\n"
+                           "  %y = concat %a, %b : f32[n,4,2,2]\n"
+                           "  %z = tanh %y : f32[n,4,2,2]\n"
+                           "  output %z\n"
+                           "}\n";
+  auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    return changed.replace(changed.find(from), from.size(), to);
+  };
+  auto fails = [&](const std::string& changed) {
+    try {
+      parse_graph(source(changed));
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  Graph graph = parse_graph(source(text));
+  verify(graph);
+  CHECK(to_string(graph) == with("starts = [0], ends = [1], axes = [1]", "axes = [1], ends = [1], starts = [0]"));
+  const Value& part = graph.values[static_cast<size_t>(value_of(graph, "b"))];
+  CHECK(part.whole == value_of(graph, "y"));
+  CHECK(elements_before(graph, part) == 12);
+  compact(graph);
+  CHECK(graph.values[static_cast<size_t>(value_of(graph, "b"))].whole == value_of(graph, "y"));
+
+  CHECK(has(fails(with("%y at 3", "%y at 4")), "does not lie at 4"));
+  CHECK(has(fails(with("1|12", "1|8")), "does not lie at 3 of it as {0, 1|12, 2, 3}"));
+  CHECK(has(fails(with("in %y at 0", "in %b at 0")), "'b' is a part itself"));
+  CHECK(has(fails(with("in %y at 0", "in %x at 0")), "results of ops"));
+  CHECK(has(fails(with("in %y at 0", "in %u at 0")), "there is no value 'u'"));
+  CHECK(has(fails(with("in %y at 0", "in %y")), "'at' wanted"));
+  CHECK(has(fails(with("f32[n,3,2,2]) {", "f32[n,3,2,2] in %y at 0) {")), "results of ops"));
+}
+
 TEST_CASE("what a training run asks for is part of the text")
 {
   std::string text =

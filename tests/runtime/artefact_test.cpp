@@ -88,10 +88,10 @@ void region_gradient(void* const* arguments, int64_t, void*, int64_t, int64_t)
     static_cast<float*>(arguments[0])[o] = static_cast<float>(o + 1);
 }
 
-constexpr cnn_operand in_x{CNN_PLACE_INPUT, 0, 0}, in_label{CNN_PLACE_INPUT, 1, 0}, weight{CNN_PLACE_PARAMETER, 0, 0},
-    bias{CNN_PLACE_PARAMETER, 0, 128}, steps{CNN_PLACE_STATE, 0, 0}, out_y{CNN_PLACE_OUTPUT, 0, 0},
-    kept_y{CNN_PLACE_IMAGE, 0, 0}, out_loss{CNN_PLACE_LOSS, 0, 0}, fixed_loss{CNN_PLACE_FIXED, 0, 0},
-    d_bias{CNN_PLACE_GRADIENT, 0, 128};
+constexpr cnn_operand in_x{CNN_PLACE_INPUT, 0, 0, 0}, in_label{CNN_PLACE_INPUT, 1, 0, 0},
+    weight{CNN_PLACE_PARAMETER, 0, 0, 0}, bias{CNN_PLACE_PARAMETER, 0, 128, 0}, steps{CNN_PLACE_STATE, 0, 0, 0},
+    out_y{CNN_PLACE_OUTPUT, 0, 0, 0}, kept_y{CNN_PLACE_IMAGE, 0, 0, 0}, out_loss{CNN_PLACE_LOSS, 0, 0, 0},
+    fixed_loss{CNN_PLACE_FIXED, 0, 0, 0}, d_bias{CNN_PLACE_GRADIENT, 0, 128, 0};
 constexpr cnn_operand operands_forward[] = {in_x, weight, bias, out_y}, operands_dense[] = {in_x, weight, bias, kept_y},
                       operands_loss[] = {kept_y, in_label, fixed_loss}, operands_copy[] = {out_loss, fixed_loss},
                       operands_update[] = {weight, steps}, operands_gradient[] = {d_bias};
