@@ -121,17 +121,8 @@ private:
     return *std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.begin <= s && s < g.end; });
   }
 
-  static void for_each_value(const Stage& s, const std::function<void(const Expr&)>& visit)
-  {
-    if (s.start)
-      for_each(*s.start, visit);
-    for (const Stage::Reduction& reduction : s.reductions)
-      for_each(*reduction.value, visit);
-    for (const Stage::Write& write : s.writes)
-      for_each(*write.value, visit);
-  }
-
-  // An update that reads its parameter point for point, in the stage that makes the new value, writes in its place.
+  // An update that reads its parameter point for point, in the stage that makes the new value, writes in its place; so
+  // does a result that was given its operand's memory.
   void find_in_place()
   {
     for (const StateUpdate& update : graph.updates) {
@@ -144,23 +135,26 @@ private:
       }
       if (made < 0 || old < 0 || staged.tensors[made].stage < 0)
         continue;
-      bool ok = kernel.ops.size() > 0 && is_read_last(update.target) && !is_read(update.value);
-      const Stage& maker = stage(staged.tensors[made].stage);
-      const std::vector<Affine>* at = nullptr;
-      for (const Stage::Write& write : maker.writes)
-        if (write.tensor == made)
-          at = &write.at;
-      ok = ok && at;
-      for (size_t s = 0; ok && s < staged.stages.size(); s++)
-        for_each_value(staged.stages[s], [&](const Expr& e) {
-          if (e.fn == Fn::read && e.tensor == old)
-            ok = ok && &staged.stages[s] == &maker && e.at == *at;
-        });
+      bool ok = kernel.ops.size() > 0 && is_read_last(update.target) && !is_read(update.value) &&
+                can_write_in_place(staged, made, old);
       for (int output : graph.outputs)
         ok = ok && output != update.value;
       if (ok)
         in_place[made] = old;
     }
+    for (size_t made = 0; made < staged.tensors.size(); made++)
+      for (size_t old = 0; staged.tensors[made].stage >= 0 && old < staged.tensors.size(); old++)
+        if (staged.tensors[old].stage < 0 && lie_alike(staged.tensors[made].value, staged.tensors[old].value)) {
+          if (!can_write_in_place(staged, static_cast<int>(made), static_cast<int>(old)))
+            throw InternalError("'" + staged.tensors[made].name + "' cannot take the place of its operand");
+          in_place[static_cast<int>(made)] = static_cast<int>(old);
+        }
+  }
+
+  bool lie_alike(int a, int b) const
+  {
+    return a >= 0 && b >= 0 && whole_of(graph, a) == whole_of(graph, b) &&
+           graph.values[a].whole_at == graph.values[b].whole_at && graph.values[a].type == graph.values[b].type;
   }
 
   // In all of the graph.
@@ -252,11 +246,17 @@ private:
     return true;
   }
 
+  // What made the operand has zeroed its border.
+  bool is_old(int b) const
+  {
+    return std::any_of(in_place.begin(), in_place.end(), [&](const auto& pair) { return buffer[pair.second] == b; });
+  }
+
   void zero_borders()
   {
     for (size_t b = 0; b < nest.buffers.size(); b++) {
       const Buffer& out = nest.buffers[b];
-      if (out.role == BufferRole::in || !has_border(out.layout))
+      if (out.role == BufferRole::in || !has_border(out.layout) || is_old(static_cast<int>(b)))
         continue;
       ZeroBorder zero{static_cast<int>(b), {}};
       if (!has_batch(out.type.shape)) {

@@ -526,4 +526,34 @@ StagedKernel stages_of(const Graph& graph, const Kernel& kernel)
   return Builder(graph, kernel).build();
 }
 
+void for_each_value(const Stage& s, const std::function<void(const Expr&)>& visit)
+{
+  if (s.start)
+    for_each(*s.start, visit);
+  for (const Stage::Reduction& reduction : s.reductions)
+    for_each(*reduction.value, visit);
+  for (const Stage::Write& write : s.writes)
+    for_each(*write.value, visit);
+}
+
+bool can_write_in_place(const StagedKernel& kernel, int made, int old)
+{
+  if (kernel.tensors[made].stage < 0)
+    return false;
+  const Stage& maker = kernel.stages[kernel.tensors[made].stage];
+  auto is_it = [&](const Stage::Write& write) { return write.tensor == made; };
+  auto write = std::find_if(maker.writes.begin(), maker.writes.end(), is_it);
+  if (write == maker.writes.end() || maker.scatters ||
+      std::any_of(write + 1, maker.writes.end(),
+                  [&](const auto& later) { return is_it(later) || reads(*later.value, old); }))
+    return false;
+  bool ok = true;
+  for (const Stage& stage : kernel.stages)
+    for_each_value(stage, [&](const Expr& e) {
+      if (e.fn == Fn::read && e.tensor == old)
+        ok = ok && &stage == &maker && e.at == write->at;
+    });
+  return ok;
+}
+
 } // namespace cnnc

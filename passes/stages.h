@@ -52,4 +52,9 @@ struct StagedKernel {
 
 StagedKernel stages_of(const Graph&, const Kernel&);
 
+// Every expression of the stage, in the order in which they are computed.
+void for_each_value(const Stage&, const std::function<void(const Expr&)>& visit);
+// Tensor `made` is written once, where `old` is read for the last time, and that is read nowhere else.
+bool can_write_in_place(const StagedKernel&, int made, int old);
+
 } // namespace cnnc
