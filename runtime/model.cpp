@@ -14,9 +14,12 @@ static_assert(static_cast<int>(DType::f32) == CNN_F32 && static_cast<int>(DType:
               static_cast<int>(DType::u8) == CNN_U8 && static_cast<int>(DType::i32) == CNN_I32 &&
               static_cast<int>(DType::i64) == CNN_I64 && static_cast<int>(DType::boolean) == CNN_BOOL);
 
-void Block::Free::operator()(void* p) const
+Block Block::view(const void* bytes, int64_t size)
 {
-  std::free(p);
+  Block block;
+  block.bytes_ = {const_cast<void*>(bytes), [](void*) {}};
+  block.size_ = size;
+  return block;
 }
 
 Block::Block(int64_t bytes) : size_(bytes)
@@ -31,7 +34,7 @@ Block::Block(int64_t bytes) : size_(bytes)
   }
   if (!p)
     throw Error({}, fmt::format("there is no memory for a block of {} bytes", bytes));
-  bytes_.reset(p);
+  bytes_ = {p, std::free};
 }
 
 void check_version(const cnn_model& model)

@@ -17,15 +17,14 @@ class Block {
 public:
   Block() = default;
   explicit Block(int64_t bytes);
+  // Somebody else's, to be read only, as long as they are there.
+  static Block view(const void* bytes, int64_t size);
 
   void* data() const { return bytes_.get(); }
   int64_t size() const { return size_; }
 
 private:
-  struct Free {
-    void operator()(void* p) const;
-  };
-  std::unique_ptr<void, Free> bytes_;
+  std::unique_ptr<void, void (*)(void*)> bytes_{nullptr, nullptr};
   int64_t size_ = 0;
 };
 

@@ -79,6 +79,8 @@ PictureFormat picture_format(const OpenModel& open)
 
 Block parameters_of(const OpenModel& open, const ModelOptions& options)
 {
+  if (options.weights.empty() && open.model().embedded)
+    return Block::view(open.model().embedded, open.model().parameter_bytes);
   Block parameters = first_parameters(open.model(), options.seed.value_or(open.config.seed));
   if (!options.weights.empty())
     load_weights(open.model(), parameters.data(), options.weights);

@@ -33,7 +33,7 @@ OpenModel open_model(const ModelOptions&, bool train);
 // How pictures are brought to the network's first input.
 PictureFormat picture_format(const OpenModel&);
 
-// What forward reads: the file, else what is inside, else first values.
+// What forward reads: the file, else what is inside (no copy: nobody writes there), else first values.
 Block parameters_of(const OpenModel&, const ModelOptions&);
 
 } // namespace cnnc
