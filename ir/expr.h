@@ -34,7 +34,7 @@ struct Expr {
   DType type = DType::f32;
   double value = 0;          // constant; for i64 exact up to 2^53
   int tensor = -1;           // read
-  bool checked = false;      // read, nests only: may fall outside its buffer, and is zero there
+  bool checked = false;      // read: may fall outside its tensor, and is zero there
   std::vector<Affine> at;    // read, index, inside
   std::vector<ExprPtr> args; // functions
 };

@@ -11,7 +11,8 @@
 //   update    := "=" | "+=" | "max=" | "min="                     a second name receives the tap that won (max, min)
 //   range     := index "<" integer-expression                     0 <= index < it
 //   subscript := integer-expression, affine in the indices once the symbols have values
-//   expression: + - * / unary -, comparisons < <= > >= == !=, and or not, numbers, name[subscripts], function(args),
+//   expression: + - * / unary -, comparisons < <= > >= == !=, and or not, numbers, name[subscripts], name[subscripts]?,
+//               function(args),
 //               inside(name[subscripts]), an index or a symbol as a value, select(condition, a, b), max(a,b), min(a,b),
 //               cast(dtype, a)
 // Integer expressions use + - * / % and parentheses over symbols; / rounds down; min(a,b) and max(a,b). In a value, /
@@ -26,7 +27,7 @@
 //   else (only on the left) the extent of an output declared with a shape, or as other statements have it.
 // - A tensor that is first written by an update starts from its identity: 0, -inf, +inf.
 // - A term in which a read falls outside its tensor is skipped (nothing is stored or added), and so is one whose left
-//   side falls outside: the adjoint of a skipped read.
+//   side falls outside: the adjoint of a skipped read. `x[...]?` is zero outside, and skips nothing.
 // - max= and min= keep the first winner in the order of the reduction; NaN never wins over a number that came first.
 //   The tap is the number of the winning term: its reduction indices read as digits, the last fastest.
 // - Sums run in the element type, in order. Inputs that are absent (optional): a statement that reads one is dropped;

@@ -752,7 +752,10 @@ private:
     TermScope scope{text, is_float(element) ? element : DType::f32, lookup,
                     [&](const Syntax& e) {
                       int t = formula.find(e.name);
-                      return read(t, formula.tensors[static_cast<size_t>(t)].type.dtype, element_of(e));
+                      const TensorType& type = formula.tensors[static_cast<size_t>(t)].type;
+                      std::vector<Affine> at = element_of(e);
+                      const bool checked = e.checked && !is_inside(at, type.shape, statement.indices);
+                      return read(t, type.dtype, std::move(at), checked);
                     },
                     [&](const Syntax& e) {
                       const Shape& shape = formula.tensors[static_cast<size_t>(formula.find(e.name))].type.shape;

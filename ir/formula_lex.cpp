@@ -102,7 +102,8 @@ private:
       drop_separator();
     }
     bool goes_on = brackets > 0 || tokens.empty() || tokens.back().kind == TokenKind::separator ||
-                   (tokens.back().kind == TokenKind::sign && tokens.back().text != "]" && tokens.back().text != ")") ||
+                   (tokens.back().kind == TokenKind::sign && tokens.back().text != "]" && tokens.back().text != ")" &&
+                    tokens.back().text != "?") ||
                    tokens.back().text == "where";
     if (c == ';' ? !tokens.empty() : !goes_on) {
       tokens.push_back({TokenKind::separator, text.substr(at, 1), at});
@@ -160,7 +161,7 @@ private:
   void sign()
   {
     for (std::string_view s :
-         {"...", "<=", ">=", "==", "!=", "+=", "+", "-", "*", "/", "%", "(", ")", "[", "]", ",", "=", "<", ">", ":"})
+         {"...", "<=", ">=", "==", "!=", "+=", "+", "-", "*", "/", "%", "(", ")", "[", "]", ",", "=", "<", ">", ":", "?"})
       if (text.substr(at).starts_with(s)) {
         if (newline)
           drop_separator();

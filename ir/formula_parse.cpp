@@ -84,7 +84,7 @@ private:
       if (!s.declares)
         source.fail(type.at, fmt::format("'{}' is not an element type", type.text));
     }
-    s.target = read(name);
+    s.target = element(name);
     if (s.declares)
       return s;
     if (take(","))
@@ -123,6 +123,13 @@ private:
   }
 
   Syntax read(const Token& name)
+  {
+    Syntax e = element(name);
+    e.checked = take("?");
+    return e;
+  }
+
+  Syntax element(const Token& name)
   {
     Syntax e = node(SyntaxKind::read, name);
     want("[");

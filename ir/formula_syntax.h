@@ -67,6 +67,7 @@ struct Syntax {
   int64_t integer = 0;
   double value = 0;
   bool ellipsis = false; // read: `...` stands behind args
+  bool checked = false;  // read: `?` stands behind it
   int depth = 1;
   std::vector<Syntax> args;
 };

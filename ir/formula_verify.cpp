@@ -62,8 +62,6 @@ struct Verifier {
       element(e.tensor, e.at);
       if (tensor(e.tensor).type.dtype != e.type)
         fail(fmt::format("'{}' is read as {}", tensor(e.tensor).name, to_string(e.type)));
-      if (e.checked)
-        fail("a checked read belongs into a nest");
       return;
     case Fn::inside:
       if (e.at.size() % 2 != 0)

@@ -204,7 +204,7 @@ private:
       d.value = cast(target.type.dtype, d.value);
     bool reads_inside = true;
     for_each(*d.value, [&](const Expr& e) {
-      if (e.fn == Fn::read)
+      if (e.fn == Fn::read && !e.checked)
         reads_inside = reads_inside && is_inside(e.at, result.tensors[e.tensor].type.shape, d.indices);
     });
     bool is_first = std::none_of(result.statements.begin(), result.statements.end(),
@@ -231,7 +231,7 @@ private:
     auto need = [&](const Shape& shape, const std::vector<Affine>& at) {
       bool implied = shape == result.tensors[to.tensor].type.shape && at == to.at;
       for_each(*value, [&](const Expr& e) {
-        implied = implied || (e.fn == Fn::read && result.tensors[e.tensor].type.shape == shape && e.at == at);
+        implied = implied || (e.fn == Fn::read && !e.checked && result.tensors[e.tensor].type.shape == shape && e.at == at);
       });
       for (size_t d = 0; !implied && d < at.size(); d++)
         if (!is_inside(at[d], shape[d], s.indices)) {
@@ -241,7 +241,7 @@ private:
     };
     need(result.tensors[s.target].type.shape, s.at);
     for_each(*s.value, [&](const Expr& e) {
-      if (e.fn == Fn::read)
+      if (e.fn == Fn::read && !e.checked)
         need(result.tensors[e.tensor].type.shape, e.at);
     });
     return pairs.empty() ? value : call(Fn::select, {inside(pairs), value, constant(0, value->type)});

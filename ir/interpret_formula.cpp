@@ -133,7 +133,7 @@ public:
     if (s.tap >= 0)
       tap_number = walker(tap_digits());
     for_each(*s.value, [&](const Expr& e) {
-      if (e.fn == Fn::read)
+      if (e.fn == Fn::read && !e.checked)
         add_fences(e.tensor, e.at);
     });
     if (s.update == Update::sum && is_float(tensors[static_cast<size_t>(s.target)].type))
@@ -141,7 +141,8 @@ public:
     if (!product)
       steps.emplace(*s.value, TermSteps::Context{[this](const Affine& a) { return walker(a); },
                                                  [this](const Expr& e) { return offset(e.tensor, e.at); },
-                                                 [this](int t) { return &this->tensors[static_cast<size_t>(t)]; }});
+                                                 [this](int t) { return &this->tensors[static_cast<size_t>(t)]; },
+                                                 [this](const Expr& e) { return this->dims[static_cast<size_t>(e.tensor)]; }});
   }
 
   void run()
@@ -292,7 +293,7 @@ private:
   {
     static constexpr double one = 1;
     const Expr& e = *s.value;
-    auto is_read = [](const Expr& x) { return x.fn == Fn::read && is_float(x.type); };
+    auto is_read = [](const Expr& x) { return x.fn == Fn::read && is_float(x.type) && !x.checked; };
     auto data = [&](const Expr& x) { return tensors[static_cast<size_t>(x.tensor)].reals.data(); };
     if (is_read(e))
       product = {data(e), &one, offset(e.tensor, e.at), walker(0)};

@@ -31,6 +31,11 @@ int TermSteps::add(const Expr& e, const Context& context)
   } else if (e.fn == Fn::read) {
     step.walker = context.offset(e);
     step.from = context.numbers(e.tensor);
+    const std::vector<int64_t> extents = e.checked ? context.extents(e) : std::vector<int64_t>();
+    for (size_t d = 0; d < extents.size(); ++d) {
+      step.pairs.push_back(context.walker(e.at[d]));
+      step.pairs.push_back(context.walker(extents[d]));
+    }
   }
   steps.push_back(std::move(step));
   values.push_back(std::move(lane));
@@ -51,6 +56,14 @@ void TermSteps::run(const Step& s, std::vector<Lane>& to, const Walkers& walkers
     auto w = static_cast<size_t>(walker);
     return walkers.now[w] + (first + k) * walkers.step[w];
   };
+  auto is_inside = [&](int k) {
+    bool inside = true;
+    for (size_t p = 0; p < s.pairs.size(); p += 2) {
+      int64_t subscript = at(s.pairs[p], k);
+      inside = inside && 0 <= subscript && subscript < at(s.pairs[p + 1], k);
+    }
+    return inside;
+  };
   const Lane *a = arg(0), *b = arg(1), *c = arg(2); // of step 0 where there are fewer: never looked at
   bool real = is_float(s.of);
   switch (s.fn) {
@@ -60,7 +73,16 @@ void TermSteps::run(const Step& s, std::vector<Lane>& to, const Walkers& walkers
       to[k].integer = at(s.walker, k);
     return;
   case Fn::read:
-    if (real)
+    if (!s.pairs.empty())
+      for (int k = 0; k < count; ++k) {
+        if (!is_inside(k))
+          to[k] = real ? Lane{.real = 0} : Lane{.integer = 0};
+        else if (real)
+          to[k].real = s.from->reals[static_cast<size_t>(at(s.walker, k))];
+        else
+          to[k].integer = s.from->integers[static_cast<size_t>(at(s.walker, k))];
+      }
+    else if (real)
       for (int k = 0; k < count; ++k)
         to[k].real = s.from->reals[static_cast<size_t>(at(s.walker, k))];
     else
@@ -68,14 +90,8 @@ void TermSteps::run(const Step& s, std::vector<Lane>& to, const Walkers& walkers
         to[k].integer = s.from->integers[static_cast<size_t>(at(s.walker, k))];
     return;
   case Fn::inside:
-    for (int k = 0; k < count; ++k) {
-      bool inside = true;
-      for (size_t p = 0; p < s.pairs.size(); p += 2) {
-        int64_t subscript = at(s.pairs[p], k);
-        inside = inside && 0 <= subscript && subscript < at(s.pairs[p + 1], k);
-      }
-      to[k].integer = inside;
-    }
+    for (int k = 0; k < count; ++k)
+      to[k].integer = is_inside(k);
     return;
   case Fn::cast:
     for (int k = 0; k < count; ++k)

@@ -35,6 +35,7 @@ public:
     std::function<int(const Affine&)> walker;
     std::function<int(const Expr&)> offset;
     std::function<const Numbers*(int tensor)> numbers;
+    std::function<std::vector<int64_t>(const Expr&)> extents; // of a read's tensor
   };
   TermSteps(const Expr& e, const Context&);
 
@@ -49,7 +50,7 @@ private:
     int args[3] = {};
     int walker = 0;
     const Numbers* from = nullptr;
-    std::vector<int> pairs = {};
+    std::vector<int> pairs = {}; // inside: subscripts and their ends; of a checked read too
   };
   std::vector<Step> steps;
   std::vector<std::vector<Lane>> values; // of each step

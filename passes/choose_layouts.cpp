@@ -69,12 +69,15 @@ public:
     for (const Kernel& kernel : graph.kernels) {
       StagedKernel staged = stages_of(graph, kernel);
       for (const Stage& stage : staged.stages)
-        for (const Stage::Reduction& reduction : stage.reductions)
-          if (stage.update == Update::sum) {
-            std::vector<Index> indices = stage.box;
-            indices.insert(indices.end(), reduction.indices.begin(), reduction.indices.end());
-            look(*reduction.value, staged, indices);
-          }
+      {
+        for (const Stage::Reduction& reduction : stage.reductions) {
+          std::vector<Index> indices = stage.box;
+          indices.insert(indices.end(), reduction.indices.begin(), reduction.indices.end());
+          look(*reduction.value, staged, indices, stage.update == Update::sum);
+        }
+        for (const Stage::Write& write : stage.writes)
+          look(*write.value, staged, stage.box, false);
+      }
     }
     for (size_t v = 0; v < before.size(); v++)
       if (!before[v].empty())
@@ -82,15 +85,12 @@ public:
   }
 
 private:
-  // Through products only: there a zero makes the term vanish.
-  void look(const Expr& e, const StagedKernel& staged, const std::vector<Index>& indices)
+  // Through products only: there a zero makes the term vanish. A read that is checked is zero outside anywhere.
+  void look(const Expr& e, const StagedKernel& staged, const std::vector<Index>& indices, bool vanishes)
   {
-    if (e.fn == Fn::mul || e.fn == Fn::neg) {
-      for (const ExprPtr& arg : e.args)
-        look(*arg, staged, indices);
-      return;
-    }
-    if (e.fn != Fn::read || staged.tensors[e.tensor].value < 0)
+    for (const ExprPtr& arg : e.args)
+      look(*arg, staged, indices, vanishes && (e.fn == Fn::mul || e.fn == Fn::neg));
+    if (e.fn != Fn::read || !(vanishes || e.checked) || staged.tensors[e.tensor].value < 0)
       return;
     int value = staged.tensors[e.tensor].value;
     const Shape& shape = graph.values[value].type.shape;

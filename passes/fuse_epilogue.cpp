@@ -12,6 +12,7 @@
 //
 // Needs:  every op in a kernel; no dead op, so that one user means one user.
 // Leaves: every pointwise op that may be a stage of its producer's kernel is; the others carry the reason why not.
+#include "ir/subscripts.h"
 #include "passes/pass.h"
 
 #include <fmt/format.h>
@@ -178,6 +179,8 @@ private:
       outputs += formula.tensors[static_cast<size_t>(t)].role == Role::output;
     if (formula.tensors[static_cast<size_t>(target)].role != Role::output || outputs != made.output)
       return fmt::format("{} is not the last thing that {} computes", made.name, op.def->name);
+    if (is_made_in_parts(formula, target))
+      return "";
     for (const Statement& s : formula.statements) {
       bool is_output = formula.tensors[static_cast<size_t>(s.target)].role == Role::output;
       if (is_output && s.target != target)
@@ -187,6 +190,66 @@ private:
         return fmt::format("{} is made in several parts", made.name);
     }
     return "";
+  }
+
+  // y[4*h] = ..., y[4*h + 1] = ..., ...: every statement sets a part of its own, over one box, and together they set all.
+  static bool is_made_in_parts(const Formula& formula, int target)
+  {
+    const Shape& shape = formula.tensors[static_cast<size_t>(target)].type.shape;
+    std::vector<const Statement*> parts;
+    for (const Statement& s : formula.statements) {
+      const FormulaTensor& made = formula.tensors[static_cast<size_t>(s.target)];
+      if (s.update != Update::assign || (made.role == Role::output && s.target != target))
+        return false;
+      if (s.target == target)
+        parts.push_back(&s);
+    }
+    int64_t covered = 0;
+    for (size_t p = 0; p < parts.size(); ++p) {
+      bool same_box = parts[p]->indices.size() == parts[0]->indices.size();
+      for (size_t i = 0; same_box && i < parts[p]->indices.size(); ++i)
+        same_box = parts[p]->indices[i].extent == parts[0]->indices[i].extent;
+      const int64_t count = same_box && is_one_to_one(*parts[p]) ? points_inside(*parts[p], shape) : 0;
+      if (count == 0)
+        return false;
+      for (size_t other = 0; other < p; ++other)
+        if (!never_meet(*parts[p], *parts[other]))
+          return false;
+      covered += count;
+    }
+    int64_t all = 1;
+    for (const Dim& dim : shape)
+      all *= dim.size;
+    return parts.size() > 1 && covered == all;
+  }
+
+  // Elements that a statement of one-to-one subscripts sets, for one image; 0 where a subscript has several indices.
+  static int64_t points_inside(const Statement& s, const Shape& shape)
+  {
+    int64_t count = 1;
+    for (size_t d = 0; d < s.at.size(); ++d) {
+      const Affine& at = s.at[d];
+      if (at.terms.size() > 1 || (at.terms.size() == 1 && at.terms[0].index < 0))
+        return 0;
+      if (at.is_constant()) {
+        count *= at.constant >= 0 && at.constant < shape[d].size;
+        continue;
+      }
+      const Dim& extent = s.indices[static_cast<size_t>(at.terms[0].index)].extent;
+      const int64_t factor = at.terms[0].factor;
+      if (extent.batch || shape[d].batch) {
+        if (at.bare() < 0 || !(extent == shape[d]))
+          return 0;
+        count *= extent.size;
+        continue;
+      }
+      if (factor < 0)
+        return 0;
+      const int64_t first = std::max<int64_t>(0, ceil_div(-at.constant, factor));
+      const int64_t last = std::min(extent.size - 1, floor_div(shape[d].size - 1 - at.constant, factor));
+      count *= std::max<int64_t>(0, last - first + 1);
+    }
+    return count;
   }
 
   Graph& graph;

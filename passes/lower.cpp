@@ -501,8 +501,21 @@ private:
   // ---- one stage ----
 
   struct Scope {
+    struct Scalar {
+      int tensor;
+      std::vector<Affine> at; // over the stage's box
+      int buffer;             // registers of rank 0
+    };
     std::vector<Affine> coordinates; // of the stage's indices, over the nest's
-    std::map<int, int> scalars;      // tensor -> registers buffer of rank 0
+    std::vector<Scalar> scalars;
+
+    int find(int tensor, const std::vector<Affine>& at) const // -1
+    {
+      for (const Scalar& scalar : scalars)
+        if (scalar.tensor == tensor && scalar.at == at)
+          return scalar.buffer;
+      return -1;
+    }
   };
 
   std::vector<Node> emit_stage(int s)
@@ -550,8 +563,8 @@ private:
     const Stage& stg = stage(s);
     std::vector<Node> body;
     if (stg.target >= 0) {
-      int acc = scalar(stg.target, scope);
-      int tap = stg.tap >= 0 ? scalar(stg.tap, scope) : -1;
+      int acc = scalar(stg.target, stg.at, scope);
+      int tap = stg.tap >= 0 ? scalar(stg.tap, stg.at, scope) : -1;
       body.push_back({Store{acc, -1, {}, Update::assign, value(s, stg.start, scope, Update::assign, -1), {}}});
       if (tap >= 0)
         body.push_back({Store{tap, -1, {}, Update::assign, constant(0, staged.tensors[stg.tap].type.dtype), {}}});
@@ -563,14 +576,16 @@ private:
     }
     for (size_t w = 0; w < stg.writes.size(); w++) {
       const Stage::Write& write = stg.writes[w];
-      ExprPtr v = value(s, write.value, scope, Update::assign, write.tensor);
-      bool again = std::any_of(stg.writes.begin() + w + 1, stg.writes.end(), [&](const Stage::Write& later) {
-        return later.tensor == write.tensor || reads(*later.value, write.tensor);
-      });
-      bool rewritten = std::any_of(stg.writes.begin() + w + 1, stg.writes.end(),
-                                   [&](const Stage::Write& later) { return later.tensor == write.tensor; });
+      ExprPtr v = value(s, write.value, scope, Update::assign, scope.find(write.tensor, write.at));
+      auto is_rewritten = [&](const Stage::Write& later) {
+        return later.tensor == write.tensor && later.at == write.at;
+      };
+      bool rewritten = std::any_of(stg.writes.begin() + w + 1, stg.writes.end(), is_rewritten);
+      bool again = rewritten || std::any_of(stg.writes.begin() + w + 1, stg.writes.end(), [&](const auto& later) {
+                     return reads_at(*later.value, write.tensor, write.at);
+                   });
       if (again || buffer[write.tensor] < 0) {
-        body.push_back({Store{scalar(write.tensor, scope), -1, {}, Update::assign, v, {}}});
+        body.push_back({Store{scalar(write.tensor, write.at, scope), -1, {}, Update::assign, v, {}}});
         if (!rewritten)
           keep(s, write.tensor, write.at, scope, body);
       } else {
@@ -629,7 +644,7 @@ private:
                                        -1,
                                        subscripts(tensor, at, scope),
                                        Update::assign,
-                                       read(scope.scalars[tensor], staged.tensors[tensor].type.dtype, {}),
+                                       read(scope.find(tensor, at), staged.tensors[tensor].type.dtype, {}),
                                        {}}}));
   }
 
@@ -652,16 +667,23 @@ private:
     return node;
   }
 
-  int scalar(int tensor, Scope& scope)
+  static bool reads_at(const Expr& value, int tensor, const std::vector<Affine>& at)
   {
-    auto found = scope.scalars.find(tensor);
-    if (found != scope.scalars.end())
-      return found->second;
+    bool found = false;
+    for_each(value, [&](const Expr& e) { found = found || (e.fn == Fn::read && e.tensor == tensor && e.at == at); });
+    return found;
+  }
+
+  int scalar(int tensor, const std::vector<Affine>& at, Scope& scope)
+  {
+    if (const int found = scope.find(tensor, at); found >= 0)
+      return found;
     Buffer registers;
     registers.name = "%" + staged.tensors[tensor].name;
     registers.role = BufferRole::registers;
     registers.type.dtype = staged.tensors[tensor].type.dtype;
-    return scope.scalars[tensor] = nest.add_buffer(registers);
+    scope.scalars.push_back({tensor, at, nest.add_buffer(registers)});
+    return scope.scalars.back().buffer;
   }
 
   Affine at_coordinates(const Affine& a, const Scope& scope) const
@@ -685,7 +707,7 @@ private:
 
   // The expression over the nest's indices and buffers. Terms with a read outside of its tensor are skipped: what
   // stands in for them is the update's identity, or for a store what was there.
-  ExprPtr value(int s, const ExprPtr& e, Scope& scope, Update update, int written,
+  ExprPtr value(int s, const ExprPtr& e, Scope& scope, Update update, int old, // registers with what was there, or -1
                 const Stage::Reduction* reduction = nullptr)
   {
     std::vector<Index> indices = stage(s).box;
@@ -696,8 +718,8 @@ private:
     if (guard.empty())
       return result;
     ExprPtr otherwise = constant(identity(update), result->type);
-    if (written >= 0 && scope.scalars.count(written))
-      otherwise = read(scope.scalars[written], result->type, {});
+    if (old >= 0)
+      otherwise = read(old, result->type, {});
     return call(Fn::select, {inside(guard), result, otherwise});
   }
 
@@ -734,14 +756,14 @@ private:
   ExprPtr rewrite_read(const Expr& e, Scope& scope, const std::vector<Index>& indices, bool vanishes,
                        std::vector<Affine>& guard)
   {
-    auto register_of = scope.scalars.find(e.tensor);
-    if (register_of != scope.scalars.end())
-      return read(register_of->second, e.type, {});
+    if (const int registers = scope.find(e.tensor, e.at); registers >= 0)
+      return read(registers, e.type, {});
     const StageTensor& tensor = staged.tensors[e.tensor];
     if (buffer[e.tensor] < 0)
       throw InternalError("'" + tensor.name + "' is read before it is made");
     const Buffer& from = nest.buffers[buffer[e.tensor]];
     bool checked = false;
+    std::vector<Affine> own_guard; // of a checked read: zero outside
     for (size_t d = 0; d < e.at.size(); d++) {
       const Dim& extent = tensor.type.shape[d];
       Interval reach = range_of(e.at[d], indices, extent);
@@ -749,18 +771,20 @@ private:
       if (reach.lo >= 0 && reach.hi <= last)
         continue;
       bool in_border = from.role != BufferRole::local && -reach.lo <= border_before(from.layout, d) &&
-                       reach.hi - last <= border_after(from.layout, d) && vanishes;
+                       reach.hi - last <= border_after(from.layout, d) && (vanishes || e.checked);
       if (in_border)
         continue;
       // A local has what its readers reach, unless that is all of the tensor.
       if (from.role != BufferRole::local || region[e.tensor][d].extent == extent)
         checked = true;
-      if (from.role == BufferRole::local || !vanishes) {
-        guard.push_back(at_coordinates(e.at[d], scope));
-        guard.push_back(extent.batch ? Affine::of(batch_index, extent.size) : Affine(extent.size));
+      if (from.role == BufferRole::local || (!vanishes && !e.checked)) {
+        std::vector<Affine>& to = e.checked ? own_guard : guard;
+        to.push_back(at_coordinates(e.at[d], scope));
+        to.push_back(extent.batch ? Affine::of(batch_index, extent.size) : Affine(extent.size));
       }
     }
-    return read(buffer[e.tensor], e.type, subscripts(e.tensor, e.at, scope), checked);
+    ExprPtr element = read(buffer[e.tensor], e.type, subscripts(e.tensor, e.at, scope), checked);
+    return own_guard.empty() ? element : call(Fn::select, {inside(own_guard), element, constant(0, e.type)});
   }
 
   // Of a subscript; one image of the batch counts as the extent's 0 ... size - 1.

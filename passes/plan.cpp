@@ -70,9 +70,10 @@ public:
           has_tap = has_tap || reduction.store->tap >= 0;
           is_sum = reduction.store->update == Update::sum;
         }
-      } else if (const Store* store = std::get_if<Store>(&node.is)) {
+      } else if (const Store* store = point_store(node)) {
         collect(*store->value, false, free);
         const Buffer& to = nest.buffers[store->target];
+        steps += to.role == BufferRole::registers;
         if (to.role != BufferRole::registers)
           accesses.push_back({&to, store->at, is_free(store->target, free), true, false, false});
         outer_operations += count_operations(*store->value) + 0.5;
@@ -273,8 +274,8 @@ private:
   bool fits(const Tile& tile) const
   {
     int64_t accs = accumulators(tile) * (has_tap ? 2 : 1);
-    if (reductions == 0)
-      return accs <= 4;
+    if (reductions == 0) // some values of each vector are alive at once
+      return accs == 1 || (accs <= 4 && accs * steps <= target.vector_registers);
     int64_t kept = target.vector_registers;
     int64_t products = 0;
     for (const Access& access : accesses)
@@ -605,7 +606,7 @@ private:
   std::vector<Access> accesses;
   std::vector<Slider> sliders;
   std::vector<double> inside; // of the tile in question: for each reduced index the share of its steps
-  int reductions = 0;
+  int reductions = 0, steps = 0; // steps: values between a point's reads and its stores
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;
   int64_t full_width = 1;

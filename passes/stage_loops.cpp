@@ -11,7 +11,7 @@ namespace {
 
 bool has_store(const std::vector<Node>& body)
 {
-  return std::any_of(body.begin(), body.end(), [](const Node& n) { return std::holds_alternative<Store>(n.is); });
+  return std::any_of(body.begin(), body.end(), [](const Node& n) { return point_store(n) != nullptr; });
 }
 
 void find_in(std::vector<Node>& list, const Nest& nest, std::vector<const Loop*>& shared,
@@ -36,12 +36,11 @@ void find_in(std::vector<Node>& list, const Nest& nest, std::vector<const Loop*>
       shared.resize(shared.size() - stage.box.size());
       continue;
     }
-    const Store* only = loop->body.size() == 1 ? std::get_if<Store>(&loop->body[0].is) : nullptr;
-    if (only && only->update != Update::assign)
+    if (std::any_of(loop->body.begin(), loop->body.end(), [](const Node& n) {
+          const Store* store = point_store(n);
+          return store ? store->update != Update::assign : !std::holds_alternative<Loop>(n.is);
+        }))
       continue; // a scatter
-    if (std::any_of(loop->body.begin(), loop->body.end(),
-                    [](const Node& n) { return std::holds_alternative<If>(n.is); }))
-      continue; // some points are outside
     stage.point = &loop->body;
     found.push_back(std::move(stage));
   }
@@ -55,6 +54,19 @@ std::vector<StageLoops> find_stages(Nest& nest)
   std::vector<const Loop*> shared;
   find_in(nest.body, nest, shared, found);
   return found;
+}
+
+const Store* point_store(const Node& node, std::vector<const If*>* conditions)
+{
+  const Node* at = &node;
+  while (const If* check = std::get_if<If>(&at->is)) {
+    if (check->then_body.size() != 1 || !check->else_body.empty())
+      return nullptr;
+    if (conditions)
+      conditions->push_back(check);
+    at = &check->then_body[0];
+  }
+  return std::get_if<Store>(&at->is);
 }
 
 ReductionLoops reduction_of(const Node& node)

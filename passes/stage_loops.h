@@ -12,9 +12,12 @@ struct StageLoops {
   std::vector<const Loop*> shared;    // around the stage
 };
 
-// In order. Stages that update memory in place (scatters), or store at some points only, and borders are not among
-// them: they stay as they are.
+// In order. Stages that update memory in place (scatters) and borders are not among them: they stay as they are.
 std::vector<StageLoops> find_stages(Nest&);
+
+// The store of a point's node: itself, or the only thing inside its conditions (`if`, outermost first). nullptr for a
+// loop.
+const Store* point_store(const Node& node, std::vector<const If*>* conditions = nullptr);
 
 // The loops of a reduction, outermost first, and its store.
 struct ReductionLoops {

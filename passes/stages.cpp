@@ -284,65 +284,122 @@ private:
     return result;
   }
 
-  // A pointwise statement that reads what the last stage makes, point for point, becomes a part of it.
+  // A pointwise statement becomes a part of the last stage where it reads what that makes, point for point, or is of the
+  // same op and over the same box. What is made in parts, as y[2*h], y[2*h + 1], is read in as many.
   bool join(const Statement& s)
   {
-    if (result.stages.empty())
+    if (result.stages.empty() || result.stages.back().scatters)
       return false;
     Stage& stage = result.stages.back();
-    if (stage.scatters)
-      return false;
-    std::vector<int> to(s.indices.size(), -1);
-    bool reads_stage = false, ok = true;
+    std::vector<const Expr*> of_stage;
     for_each(*s.value, [&](const Expr& e) {
-      if (e.fn != Fn::read || result.tensors[e.tensor].stage != last_stage())
-        return;
-      reads_stage = true;
-      const std::vector<Affine>* made = made_at(stage, e.tensor);
-      if (!made || made->size() != e.at.size()) {
-        ok = false;
-        return;
-      }
-      for (size_t d = 0; d < e.at.size(); d++) {
-        if ((*made)[d].is_constant() && e.at[d] == (*made)[d])
-          continue;
-        int mine = e.at[d].bare(), its = (*made)[d].bare();
-        if (mine < 0 || its < 0 || (to[mine] >= 0 && to[mine] != its) ||
-            !(s.indices[mine].extent == stage.box[its].extent))
-          ok = false;
-        else
-          to[mine] = its;
-      }
+      if (e.fn == Fn::read && result.tensors[e.tensor].stage == last_stage())
+        of_stage.push_back(&e);
     });
-    // A statement that adds nothing to its own tensor but continues it (y = c; y = x[...]): also point for point.
-    if (!reads_stage && result.tensors[s.target].stage == last_stage()) {
-      const std::vector<Affine>* made = made_at(stage, s.target);
-      reads_stage = made && made->size() == s.at.size();
-      for (size_t d = 0; reads_stage && ok && d < s.at.size(); d++) {
-        int mine = s.at[d].bare(), its = (*made)[d].bare();
-        if (mine < 0 || its < 0 || !(s.indices[mine].extent == stage.box[its].extent))
-          ok = false;
-        else
-          to[mine] = its;
+    std::vector<std::vector<Affine>> places; // for each part, what each index of the statement is in the stage's box
+    if (!of_stage.empty()) {
+      for (const Expr* e : of_stage) // all parts must be at hand
+        for (size_t before = 0; before + 1 < result.stages.size(); before++)
+          if (!made_at(result.stages[before], e->tensor).empty())
+            return false;
+      for (const std::vector<Affine>* made : made_at(stage, of_stage[0]->tensor)) {
+        std::optional<std::vector<Affine>> place = place_of(s, of_stage[0]->at, of_stage[0]->tensor, *made);
+        if (!place)
+          return false;
+        for (const Expr* e : of_stage)
+          if (!is_made_at(stage, e->tensor, at_place(e->at, *place)))
+            return false;
+        places.push_back(std::move(*place));
       }
+    } else if (last_stage() >= static_cast<int>(first_of_op) && stage.target < 0 && is_same_box(s, stage)) {
+      std::vector<Affine> place;
+      for (const int to : renumber_indices(s).to)
+        place.push_back(Affine::of(to));
+      places.push_back(std::move(place));
+    } else if (result.tensors[s.target].stage == last_stage()) {
+      // It adds nothing to its own tensor but continues it (y = c; y = x[...]): also point for point.
+      const std::vector<const std::vector<Affine>*> made = made_at(stage, s.target);
+      std::optional<std::vector<Affine>> place = place_of(s, s.at, s.target, *made.back());
+      if (!place)
+        return false;
+      places.push_back(std::move(*place));
     }
-    if (!reads_stage || !ok || s.indices.size() != stage.box.size() || std::find(to.begin(), to.end(), -1) != to.end())
+    if (places.empty())
       return false;
-    auto by = renumbering(to);
-    stage.writes.push_back({s.target, mapped(s.at, by), map_affine(s.value, by)});
-    stage.makes.push_back(s.target);
+    for (const std::vector<Affine>& place : places)
+      stage.writes.push_back({s.target, at_place(s.at, place), map_affine(s.value, [&](const Affine& a) {
+                                return at_place(a, place);
+                              })});
+    if (std::find(stage.makes.begin(), stage.makes.end(), s.target) == stage.makes.end())
+      stage.makes.push_back(s.target);
     result.tensors[s.target].stage = last_stage();
     return true;
   }
 
+  static bool is_same_box(const Statement& s, const Stage& stage)
+  {
+    return same_extents(renumber_indices(s).box, stage.box);
+  }
+
+  // The statement's indices over the stage's box, where the element `at` is the one that the stage makes at `made`; each
+  // index is bare in a subscript, and takes all of that dimension.
+  std::optional<std::vector<Affine>> place_of(const Statement& s, const std::vector<Affine>& at, int tensor,
+                                              const std::vector<Affine>& made) const
+  {
+    std::vector<Affine> place(s.indices.size());
+    std::vector<bool> is_known(s.indices.size());
+    if (at.size() != made.size())
+      return std::nullopt;
+    for (size_t d = 0; d < at.size(); d++) {
+      if (made[d].is_constant() && at[d] == made[d])
+        continue;
+      const int mine = at[d].bare();
+      if (mine < 0 || !(s.indices[mine].extent == result.tensors[tensor].type.shape[d]) ||
+          (is_known[mine] && !(place[mine] == made[d])))
+        return std::nullopt;
+      place[mine] = made[d];
+      is_known[mine] = true;
+    }
+    if (std::find(is_known.begin(), is_known.end(), false) != is_known.end())
+      return std::nullopt;
+    return place;
+  }
+
+  static Affine at_place(const Affine& a, const std::vector<Affine>& place)
+  {
+    Affine result = a.constant;
+    for (const Affine::Term& term : a.terms)
+      result += term.index < 0 ? Affine::of(term.index, term.factor) : place[term.index] * term.factor;
+    return result;
+  }
+
+  static std::vector<Affine> at_place(const std::vector<Affine>& at, const std::vector<Affine>& place)
+  {
+    return mapped(at, [&](const Affine& a) { return at_place(a, place); });
+  }
+
   int last_stage() const { return static_cast<int>(result.stages.size()) - 1; }
 
-  static const std::vector<Affine>* made_at(const Stage& stage, int tensor)
+  // Where the stage makes elements of the tensor, each place once.
+  static std::vector<const std::vector<Affine>*> made_at(const Stage& stage, int tensor)
   {
-    for (auto write = stage.writes.rbegin(); write != stage.writes.rend(); ++write)
-      if (write->tensor == tensor)
-        return &write->at;
-    return tensor == stage.target ? &stage.at : nullptr;
+    std::vector<const std::vector<Affine>*> places;
+    auto add = [&](const std::vector<Affine>& at) {
+      if (std::none_of(places.begin(), places.end(), [&](const auto* known) { return *known == at; }))
+        places.push_back(&at);
+    };
+    if (tensor == stage.target || tensor == stage.tap)
+      add(stage.at);
+    for (const Stage::Write& write : stage.writes)
+      if (write.tensor == tensor)
+        add(write.at);
+    return places;
+  }
+
+  static bool is_made_at(const Stage& stage, int tensor, const std::vector<Affine>& at)
+  {
+    const auto places = made_at(stage, tensor);
+    return std::any_of(places.begin(), places.end(), [&](const auto* place) { return *place == at; });
   }
 
   void add_reduction(const Statement& s, const std::vector<Statement>& statements, size_t number, const Location& where)

@@ -256,7 +256,8 @@ private:
           result.push_back(std::move(n));
         continue;
       }
-      const Store& store = std::get<Store>(node.is);
+      std::vector<const If*> conditions;
+      const Store& store = *point_store(node, &conditions);
       bool is_start = store.target == accumulator && reduce_lane >= 0;
       if (is_start)
         start = store.value; // joined when the lanes are added up
@@ -267,7 +268,13 @@ private:
         else
           s.value = value(store.value, accumulator, start);
         place(s);
-        return wrap(Node{std::move(s)}, with_reduce_lane(loops));
+        Node stored{std::move(s)};
+        for (auto check = conditions.rbegin(); check != conditions.rend(); ++check) {
+          If inside{boxed((*check)->condition), {}, {}};
+          inside.then_body.push_back(std::move(stored));
+          stored = Node{std::move(inside)};
+        }
+        return wrap(std::move(stored), with_reduce_lane(loops));
       });
     }
     return result;

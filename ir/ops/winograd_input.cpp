@@ -1,0 +1,58 @@
+// y[n,c,h,w] = B' x[n, c, tile*h - pad_top ..., tile*w - pad_left ...] B     a tile of tile + 2 rows and columns
+#include "ir/winograd_text.h"
+
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+std::string formula(const OpCall& op)
+{
+  op.want_floats();
+  const int64_t tile = op.integer("tile");
+  const Matrix matrix = winograd_matrices(tile, 3).input;
+  const std::string ranges = fmt::format(" where h < {}, w < {}\n", op.integer("rows"), op.integer("columns"));
+  std::string text;
+  // Columns first, then rows.
+  for (size_t j = 0; j < matrix.size(); ++j) {
+    std::vector<std::string> column;
+    for (size_t i = 0; i < matrix.size(); ++i)
+      column.push_back(fmt::format("x[n,c,{0}*h + {1} - pad_top,{0}*w + {2} - pad_left]?", tile, i, j));
+    const std::vector<std::string> made = product_text(matrix, column);
+    for (size_t a = 0; a < made.size(); ++a)
+      text += fmt::format("t{}{}[n,c,h,w] = {}{}", a, j, made[a], ranges);
+  }
+  for (size_t a = 0; a < matrix.size(); ++a) {
+    std::vector<std::string> row;
+    for (size_t j = 0; j < matrix.size(); ++j)
+      row.push_back(fmt::format("t{}{}[n,c,h,w]", a, j));
+    const std::vector<std::string> made = product_text(matrix, row);
+    for (size_t b = 0; b < made.size(); ++b)
+      text += fmt::format("y[n,c,h,w,{},{}] = {}{}", a, b, made[b], ranges);
+  }
+  return text;
+}
+
+} // namespace
+
+extern const OpDef op_winograd_input{
+    .name = "winograd_input",
+    .doc = "tiles of a picture as a convolution with few multiplications takes them; what winograd puts in",
+    .inputs = {"x[N,C,H,W]"},
+    .outputs = {"y"},
+    .attributes = {winograd_tile_attribute(),
+                   {.name = "rows", .minimum = 1, .maximum = 1 << 20, .doc = "of tiles"},
+                   {.name = "columns", .minimum = 1, .maximum = 1 << 20, .doc = "of tiles"},
+                   {.name = "pad_top", .minimum = -(1 << 20), .maximum = 1 << 20, .doc = "rows before the picture"},
+                   {.name = "pad_left",
+                    .minimum = -(1 << 20),
+                    .maximum = 1 << 20,
+                    .doc = "columns before the picture"}},
+    .checks = {{"tile % 2 == 0", "a tile has 2, 4 or 6 rows, not {tile}"}},
+    .make_formula = formula,
+    .no_gradient = "it comes after the gradients",
+    .is_internal = true,
+};
+
+} // namespace cnnc

@@ -1,0 +1,57 @@
+// y[n, o, tile*h ..., tile*w ...] = A' m[n,o,h,w] A + bias[o]     tile x tile elements of y for each tile of m
+#include "ir/winograd_text.h"
+
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+std::string formula(const OpCall& op)
+{
+  op.want_floats();
+  const int64_t tile = op.integer("tile");
+  const Matrix matrix = winograd_matrices(tile, 3).output;
+  const size_t wide = static_cast<size_t>(tile) + 2;
+  std::string text;
+  for (size_t b = 0; b < wide; ++b) {
+    std::vector<std::string> column;
+    for (size_t a = 0; a < wide; ++a)
+      column.push_back(fmt::format("m[n,o,h,w,{},{}]", a, b));
+    const std::vector<std::string> made = product_text(matrix, column);
+    for (size_t i = 0; i < made.size(); ++i)
+      text += fmt::format("t{}{}[n,o,h,w] = {}\n", i, b, made[i]);
+  }
+  for (size_t i = 0; i < matrix.size(); ++i) {
+    std::vector<std::string> row;
+    for (size_t b = 0; b < wide; ++b)
+      row.push_back(fmt::format("t{}{}[n,o,h,w]", i, b));
+    const std::vector<std::string> made = product_text(matrix, row);
+    for (size_t j = 0; j < made.size(); ++j)
+      text += fmt::format("y[n,o,{0}*h + {1},{0}*w + {2}] = {3}{4}\n", tile, i, j, made[j],
+                          op.has(1) ? " + bias[o]" : "");
+  }
+  return text;
+}
+
+} // namespace
+
+extern const OpDef op_winograd_output{
+    .name = "winograd_output",
+    .doc = "from the products of a convolution with few multiplications to its result; what winograd puts in",
+    .inputs = {"m[N,O,TH,TW,A,B]", "bias[O]?"},
+    .outputs = {"y[N,O,height,width]"},
+    .attributes = {winograd_tile_attribute(),
+                   {.name = "height", .minimum = 1, .maximum = 1 << 22, .doc = "rows of y"},
+                   {.name = "width", .minimum = 1, .maximum = 1 << 22, .doc = "columns of y"}},
+    .checks = {{"tile % 2 == 0", "a tile has 2, 4 or 6 rows, not {tile}"},
+               {"A == tile + 2", "products of {tile} + 2 rows and columns are wanted, not {A} x {B}"},
+               {"B == tile + 2", "products of {tile} + 2 rows and columns are wanted, not {A} x {B}"},
+               {"height <= TH*tile", "{TH} tiles do not reach {height} rows"},
+               {"width <= TW*tile", "{TW} tiles do not reach {width} columns"}},
+    .make_formula = formula,
+    .no_gradient = "it comes after the gradients",
+    .is_internal = true,
+};
+
+} // namespace cnnc
