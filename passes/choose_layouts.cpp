@@ -146,8 +146,8 @@ public:
   std::vector<std::pair<int, Layout>> copies; // of the caller's tensors, for readers that reach outside
 };
 
-// A parameter's layout for the kernel whose stages are planned here: the lanes innermost, inside of them the index that
-// the reduction writes out.
+// A parameter's layout for the kernel whose stages are planned here: in the order in which its loops walk, the lanes
+// innermost, inside of them the index that the reduction writes out.
 std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& shape, const StageSchedule& schedule,
                                  const Nest& nest)
 {
@@ -166,12 +166,18 @@ std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& sha
   for (const StageSchedule::Step& step : schedule.reduce)
     if (int d = dim_of(step.index); step.size == block && d >= 0 && d != lane && shape[d].size % block == 0)
       inner = d;
-  layout.axes.push_back({lane, block, 0, 0, 0, 0});
-  if (inner >= 0)
-    layout.axes.push_back({inner, block, 0, 0, 0, 0});
+  std::vector<int> order;
+  auto add = [&](int d) {
+    if (d >= 0 && std::find(order.begin(), order.end(), d) == order.end())
+      order.push_back(d);
+  };
+  for (const std::vector<StageSchedule::Step>* steps : {&schedule.tile, &schedule.reduce})
+    for (const StageSchedule::Step& step : *steps)
+      add(dim_of(step.index));
   for (size_t d = 0; d < shape.size(); d++)
-    if (static_cast<int>(d) != lane && static_cast<int>(d) != inner)
-      layout.axes.push_back({static_cast<int>(d), 1, 0, 0, 0, 0});
+    add(static_cast<int>(d));
+  for (const int d : order)
+    layout.axes.push_back({d, d == lane || d == inner ? block : 1, 0, 0, 0, 0});
   if (inner >= 0)
     layout.axes.push_back({inner, 1, block, 0, 0, 0});
   layout.axes.push_back({lane, 1, block, 0, 0, 0});

@@ -422,10 +422,29 @@ private:
     return schedule;
   }
 
-  // Lanes along channels: their tile goes behind the images, before rows and columns, so that its weights stay near;
-  // before the images where all of them together would leave the second cache for each image.
+  // An index that all factors have (a position of winograd's tiles, a group): two of its values share nothing.
+  bool is_apart(const Dimension& d) const
+  {
+    int factors = 0;
+    bool all = d.extent && !d.fixed;
+    for (const Access& access : accesses)
+      if (access.in_reduction) {
+        factors++;
+        all = all && uses(access, d.index);
+      }
+    return all && factors > 1;
+  }
+
+  // Indices that keep all factors apart go first. Lanes along channels: their tile goes behind the images, before rows
+  // and columns, so that its weights stay near; before the images where all of them together would leave the second
+  // cache for each image.
   void order_tiles(StageSchedule& schedule, int lanes) const
   {
+    std::vector<StageSchedule::Step> first, rest;
+    for (size_t d = 0; d < box.size(); d++)
+      (box[d].index != lanes && is_apart(box[d]) ? first : rest).push_back(schedule.tile[d]);
+    schedule.tile = first;
+    schedule.tile.insert(schedule.tile.end(), rest.begin(), rest.end());
     auto at = std::find_if(schedule.tile.begin(), schedule.tile.end(),
                            [&](const auto& step) { return step.index == schedule.lanes; });
     if (at == schedule.tile.end())
@@ -444,9 +463,10 @@ private:
     }
     if (spatial || stationary == 0)
       return;
-    size_t to = 0;
-    while (to < box.size() && !box[to].extent && !box[to].fixed && stationary <= target.l2_bytes / 2)
-      to++;
+    size_t to = first.size();
+    if (stationary <= target.l2_bytes / 2)
+      for (const Dimension& d : box)
+        to += !d.extent && !d.fixed && d.name == schedule.tile[to].index;
     StageSchedule::Step step = *at;
     if (static_cast<size_t>(at - schedule.tile.begin()) < to)
       return;
