@@ -119,6 +119,19 @@ int64_t elements_before(const Layout& whole, const Shape& whole_shape, int64_t a
   return checked(axis_strides(whole, whole_shape)[1], at / whole.axes[1].divide, 0);
 }
 
+void set_apart(Layout& layout, const TensorType& type)
+{
+  constexpr int64_t line = 64; // bytes
+  const int64_t per_line = line / bytes_of(type.dtype);
+  for (size_t k = 2; k < layout.axes.size(); ++k) {
+    if (layout.axes[k].divide == 1 || layout.axes[k - 1].divide != 1 || layout.axes[k - 1].modulo != 0)
+      continue;
+    if (axis_strides(layout, type.shape)[k - 1] % (2 * per_line) == 0)
+      layout.axes[k].extra += per_line;
+    return;
+  }
+}
+
 bool has_border(const Layout& layout)
 {
   return std::any_of(layout.axes.begin(), layout.axes.end(),

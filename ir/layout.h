@@ -51,6 +51,9 @@ std::optional<Layout> layout_of_part(const Layout& whole, const Shape& whole_sha
 int64_t elements_before(const Layout& whole, const Shape& whole_shape, int64_t at);
 bool has_border(const Layout&);
 bool has_pad(const Layout&, const Shape&); // lanes past the extent
+// Where a dimension stands before the channels' blocks: an odd number of cache lines lies between two of its elements,
+// unused ones among them.
+void set_apart(Layout&, const TensorType&);
 int64_t border_before(const Layout&, int dim);
 int64_t border_after(const Layout&, int dim);
 

@@ -51,12 +51,57 @@ bool is_in_blocks(int64_t channels)
   return channels > 0 && 3 * stored <= 4 * channels;
 }
 
-Layout blocked(size_t rank)
+// Channels in blocks, innermost; the dimensions of `first` behind the images, with an odd number of cache lines from one
+// element to the next, so that those of one place fall into different sets of a cache.
+Layout blocked(const TensorType& type, const std::vector<int>& first)
 {
-  Layout layout = planar(rank);
+  Layout layout = planar(type.shape.size());
   layout.axes[1].divide = block;
+  std::stable_partition(layout.axes.begin() + 1, layout.axes.end(), [&](const Axis& axis) {
+    return std::find(first.begin(), first.end(), axis.dim) != first.end();
+  });
   layout.axes.push_back({1, 1, block, 0, 0, 0});
+  set_apart(layout, type);
   return layout;
+}
+
+// Dimensions that keep all factors of a sum apart: the positions of winograd's tiles in
+//   m[n,o,h,w,a,b] += v[n,c,h,w,a,b] * u[o,c,a,b]
+// Nothing is shared between two of them, so each has its elements together. By value.
+std::map<int, std::vector<int>> apart_dimensions(const Graph& graph)
+{
+  std::map<int, std::vector<int>> result;
+  for (const Kernel& kernel : graph.kernels) {
+    const StagedKernel staged = stages_of(graph, kernel);
+    for (const Stage& stage : staged.stages) {
+      if (stage.update != Update::sum || stage.reductions.size() != 1 || stage.scatters)
+        continue;
+      std::vector<std::pair<int, const std::vector<Affine>*>> elements{{stage.target, &stage.at}};
+      for_each(*stage.reductions[0].value, [&](const Expr& e) {
+        if (e.fn == Fn::read)
+          elements.push_back({e.tensor, &e.at});
+      });
+      if (elements.size() < 3)
+        continue;
+      auto dim_of = [](const std::vector<Affine>& at, int index) {
+        for (size_t d = 0; d < at.size(); d++)
+          if (at[d].bare() == index)
+            return static_cast<int>(d);
+        return -1;
+      };
+      for (size_t b = 0; b < stage.box.size(); b++) {
+        const int index = static_cast<int>(b);
+        if (stage.box[b].extent.batch || !std::all_of(elements.begin(), elements.end(), [&](const auto& element) {
+              return dim_of(*element.second, index) >= 0;
+            }))
+          continue;
+        for (const auto& [tensor, at] : elements)
+          if (const int d = dim_of(*at, index); d >= 2 && staged.tensors[tensor].value >= 0)
+            result[staged.tensors[tensor].value].push_back(d);
+      }
+    }
+  }
+  return result;
 }
 
 // How far reads of each value reach outside, where a zero there does no harm.
@@ -336,12 +381,14 @@ std::vector<bool> touched_values(const Graph& graph)
 
 void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
 {
+  const std::map<int, std::vector<int>> apart = apart_dimensions(graph);
   for (size_t v = 0; v < graph.values.size(); v++) {
     Value& value = graph.values[v];
     const Shape& shape = value.type.shape;
     if (value.kind == ValueKind::result && shape.size() >= 3 && shape[0].batch && !shape[1].batch &&
         is_in_blocks(shape[1].size) && !is_callers(graph, static_cast<int>(v)))
-      value.layout = blocked(shape.size());
+      value.layout =
+          blocked(value.type, apart.count(static_cast<int>(v)) ? apart.at(static_cast<int>(v)) : std::vector<int>());
   }
   Borders borders(graph);
   borders.run();

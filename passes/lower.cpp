@@ -495,6 +495,7 @@ private:
       if (axis.divide > 1 && shape[axis.dim].size % axis.divide != 0)
         return planar(shape.size());
     }
+    set_apart(layout, {tensor.type.dtype, shape});
     return layout;
   }
 
