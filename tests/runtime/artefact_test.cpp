@@ -293,8 +293,8 @@ TEST_CASE("artefact: what follows from the parameters is computed whenever one i
     *static_cast<float*>(local) = *static_cast<const float*>(arguments[1]);
     *static_cast<float*>(arguments[2]) = *static_cast<const float*>(arguments[0]) + static_cast<const float*>(local)[0];
   };
-  const cnn_operand first_weight{CNN_PLACE_PARAMETER, 0, 4 * weight_at(0, 0)}, scratch{CNN_PLACE_FIXED, 0, 0},
-      prepared{CNN_PLACE_PARAMETER, 0, 192}, copied{CNN_PLACE_PARAMETER, 0, 196};
+  const cnn_operand first_weight{CNN_PLACE_PARAMETER, 0, 4 * weight_at(0, 0), 0}, scratch{CNN_PLACE_FIXED, 0, 0, 0},
+      prepared{CNN_PLACE_PARAMETER, 0, 192, 0}, copied{CNN_PLACE_PARAMETER, 0, 196, 0};
   const cnn_operand of_twice[] = {bias, scratch}, of_sum[] = {scratch, first_weight, prepared},
                     of_copy[] = {copied, bias};
   const cnn_step steps_prepare[] = {{twice, of_twice, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, "twice"},
