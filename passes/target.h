@@ -13,7 +13,8 @@ struct Target {
   int vector_registers = 32;
   bool fma = true;
   bool masks = true; // masked loads and stores cost nothing
-  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20;
+  // Of the caches that one core sees; the host's own for it, these for a machine that has only a name.
+  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 32 << 20;
   int64_t lanes(int64_t element_bytes) const { return vector_bytes / element_bytes; }
 };
 

@@ -2,6 +2,7 @@
 // the system may not save the wide registers.
 #include "compiler/machine.h"
 
+#include "compiler/caches.h"
 #include "compiler/llvm/target_machine.h"
 #include "ir/location.h"
 
@@ -11,7 +12,6 @@
 #include <llvm/TargetParser/Host.h>
 
 #include <algorithm>
-#include <unistd.h>
 
 namespace cnnc {
 
@@ -51,10 +51,10 @@ Target host_target()
   for (const std::string& feature : features)
     target.features += (target.features.empty() ? "" : ",") + feature;
   set_numbers(target);
-  if (long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE); bytes > 0)
-    target.l1_bytes = bytes;
-  if (long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0)
-    target.l2_bytes = bytes;
+  const auto [l1, l2, l3] = host_caches();
+  for (const auto& [to, bytes] : {std::pair{&target.l1_bytes, l1}, {&target.l2_bytes, l2}, {&target.l3_bytes, l3}})
+    if (bytes > 0)
+      *to = bytes;
   return target;
 }
 

@@ -2,6 +2,7 @@
 // taps, registers, parallel ranges, borders, every type; for AVX-512 (where the host has it), AVX2 and SSE.
 #include "tests/compiler/run_nest.h"
 
+#include "compiler/caches.h"
 #include "compiler/compile_nest.h"
 #include "compiler/machine.h"
 #include "ir/location.h"
@@ -462,6 +463,12 @@ TEST_CASE("names of machines")
   CHECK(make_target("x86-64-v4").vector_registers == 32);
   CHECK(make_target("znver4").masks);
   CHECK(make_target("native").march == "native");
+  const std::array<int64_t, 3> caches = host_caches();
+  for (const int64_t bytes : caches)
+    CHECK((bytes == 0 || (bytes >= 4 << 10 && bytes <= int64_t{4} << 30)));
+  if (caches[0] > 0)
+    CHECK(host_target().l1_bytes == caches[0]);
+  CHECK(make_target("x86-64-v3").l1_bytes == Target().l1_bytes);
   for (std::string name : {"skylake-avx513", "", "i486", "armv8"})
     CHECK_THROWS_AS(make_target(name), Error);
   try {
