@@ -6,16 +6,26 @@
 #pragma once
 
 #include "ir/interpret.h"
+#include "ir/program.h"
 #include "passes/target.h"
+
+#include <span>
 
 namespace cnnc {
 
-// What the artefact tells of itself, and the weights that it carries.
+// The network for one machine. Those of one library have the same graphs and layouts: they share every block.
+struct Variant {
+  Program program;
+  Target target;
+};
+
+// What the artefact tells of itself, and what it carries beside the program.
 struct ArtefactInfo {
   std::string name;        // the network's; "" is that of the program's first function
   std::string source_text; // the YAML or IR
   std::string march, flags;
   const NamedTensors* weights = nullptr; // every parameter, in the standard layout: embedded
+  std::span<const Variant> lesser;       // for machines that cannot run the program, the best first
 };
 
 enum class Emit : uint8_t { llvm, assembly, object };

@@ -1,5 +1,6 @@
 #include "compiler/compile.h"
-#include "compiler/machine.h"
+#include "compiler/interface.h"
+#include "compiler/targets.h"
 #include "passes/convert_precision.h"
 #include "runtime/weights.h"
 
@@ -50,11 +51,44 @@ void check_pass(const std::string& name)
               {}, 2);
 }
 
+// Runs what every target has for itself, and gives its nests names that no other target's have.
+void run_own_passes(Variant& variant, RunOptions run, Compiled& compiled)
+{
+  const std::string& march = variant.target.march;
+  run.part = RunOptions::Part::own;
+  if (run.dump)
+    run.dump = [dump = run.dump, march](std::string_view text) { dump(fmt::format("# for {}\n{}", march, text)); };
+  const size_t remarks = compiled.remarks.all.size();
+  for (PassTime& time : run_passes(variant.program, variant.target, run, compiled.remarks))
+    compiled.times.push_back({fmt::format("{} ({})", time.pass, march), time.ms, time.changed});
+  for (size_t i = remarks; i < compiled.remarks.all.size(); ++i)
+    compiled.remarks.all[i].pass += fmt::format(" ({})", march);
+  for (Nest& nest : variant.program.nests)
+    nest.name += "_" + c_identifier(march);
+}
+
+// Graphs and layouts once, for the best machine; nests and the plan of the memory for each.
+void compile_for(const std::vector<Target>& targets, RunOptions run, Compiled& compiled)
+{
+  run.part = RunOptions::Part::shared;
+  compiled.times = run_passes(compiled.program, targets[0], run, compiled.remarks);
+  Variant best{compiled.program, targets[0]};
+  run_own_passes(best, run, compiled);
+  for (size_t i = 1; i < targets.size(); ++i) {
+    compiled.lesser.push_back({compiled.program, targets[i]});
+    run_own_passes(compiled.lesser.back(), run, compiled);
+  }
+  compiled.program = std::move(best.program);
+}
+
 } // namespace
 
 ArtefactInfo Compiled::info() const
 {
-  return {name, source_text, target.march, flags, weights.empty() ? nullptr : &weights};
+  std::string march = target.march;
+  for (const Variant& variant : lesser)
+    march += "," + variant.target.march;
+  return {name, source_text, march, flags, weights.empty() ? nullptr : &weights, lesser};
 }
 
 Program program_of(const Network& network, const CompileOptions& options)
@@ -89,7 +123,14 @@ Compiled compile(Program program, const CompileOptions& options)
   for (const std::string& pass : options.passes)
     check_pass(pass);
   Compiled compiled;
-  compiled.target = make_target(options.march);
+  const std::vector<Target> targets =
+      options.targets.empty() ? std::vector{make_target(options.march)} : make_targets(options.targets);
+  if (targets.size() > 1 && (!options.passes.empty() || !program.nests.empty()))
+    throw Error({},
+                options.passes.empty() ? "loops that are text already are for one machine: -march, not --targets"
+                                       : "--passes shows what they leave for one machine: -march, not --targets",
+                {}, 2);
+  compiled.target = targets[0];
   compiled.program = std::move(program);
   compiled.name = compiled.program.functions.at(0).name;
   compiled.flags = fmt::format("-O{}{}", options.level, options.train ? " --train" : "");
@@ -108,7 +149,10 @@ Compiled compile(Program program, const CompileOptions& options)
       return compiled;
     run.only = {"plan_memory"};
   }
-  compiled.times = run_passes(compiled.program, compiled.target, run, compiled.remarks);
+  if (targets.size() > 1)
+    compile_for(targets, run, compiled);
+  else
+    compiled.times = run_passes(compiled.program, compiled.target, run, compiled.remarks);
   return compiled;
 }
 

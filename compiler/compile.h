@@ -13,7 +13,8 @@ namespace cnnc {
 struct CompileOptions {
   int level = 2; // -O0 ... -O3
   std::string march = "native";
-  bool train = false; // with train_step and gradients
+  std::vector<std::string> targets; // one library for all of these instead, the best that a machine has is taken
+  bool train = false;               // with train_step and gradients
   DType precision = DType::f32;
   bool verify = true;                         // after each pass
   std::string weights;                        // as in runtime/weights.h, embedded; "" for none
@@ -24,8 +25,9 @@ struct CompileOptions {
 
 struct Compiled {
   std::string name;
-  Program program;
+  Program program; // for the best of the targets
   Target target;
+  std::vector<Variant> lesser; // for the others, the best first
   Remarks remarks;
   std::vector<PassTime> times;
   NamedTensors weights; // what `weights` said, by name
@@ -40,7 +42,7 @@ struct Compiled {
 Program program_of(const Network&, const CompileOptions&);
 
 // A program that has nests already is compiled with those. Throws Error: weights that do not fit, an unknown pass or
-// machine (exit code 2).
+// machine (exit code 2), loops that are text already for several machines (2).
 Compiled compile(const Network&, const CompileOptions&);
 Compiled compile(Program, const CompileOptions&);
 

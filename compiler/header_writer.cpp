@@ -108,8 +108,8 @@ std::string header_text(const Interface& interface, const Target& target, const 
   const bool trains = interface.functions[CNN_TRAIN] != nullptr;
   const bool has_gradients = interface.functions[CNN_GRADIENTS] != nullptr;
 
-  std::string text = fmt::format("/* {}, compiled by {} for {}.\n *\n", name, compiler_version(),
-                                 comment(info.march.empty() ? target.march : info.march));
+  const std::string march = comment(info.march.empty() ? target.march : info.march);
+  std::string text = fmt::format("/* {}, compiled by {} for {}.\n *\n", name, compiler_version(), march);
   text += table("Inputs", interface.inputs, false);
   text += table("Outputs", interface.outputs, false);
   text += table("Inputs in training", interface.train_inputs, false);
@@ -184,9 +184,11 @@ std::string header_text(const Interface& interface, const Target& target, const 
                         name);
   text += fmt::format("\nint {0}_threads_create(int count, cnn_threads **threads);\n"
                       "void {0}_threads_free(cnn_threads *threads);\n"
-                      "const char *{0}_error(int code);\n\n"
+                      "const char *{0}_error(int code);\n"
+                      "/* Whose code runs on this machine, of {1}; NULL: none. */\n"
+                      "const char *{0}_target(void);\n\n"
                       "#ifdef __cplusplus\n}}\n#endif\n#endif\n",
-                      name);
+                      name, march);
   return text;
 }
 

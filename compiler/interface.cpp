@@ -145,10 +145,10 @@ bool same_place(const Interface::TensorInfo& a, const Interface::TensorInfo& b)
 }
 
 // Parameters, states or prepared values of all functions, those of the first that has them first.
-std::vector<Interface::TensorInfo> collect(const Interface& interface, ValueKind kind)
+std::vector<Interface::TensorInfo> collect(const Functions& of, ValueKind kind)
 {
-  std::vector<const Graph*> functions(interface.functions.begin(), interface.functions.end());
-  functions.push_back(interface.prepare);
+  std::vector<const Graph*> functions(of.called.begin(), of.called.end());
+  functions.push_back(of.prepare);
   std::vector<Interface::TensorInfo> all;
   std::unordered_map<std::string, size_t> known;
   std::set<std::string> taken;
@@ -164,7 +164,7 @@ std::vector<Interface::TensorInfo> collect(const Interface& interface, ValueKind
         all.push_back(std::move(info));
       else if (!same_place(all[at->second], info))
         throw InternalError(fmt::format("'{}' lies differently in '{}' than in '{}'", value.name, graph->name,
-                                        interface.functions[CNN_FORWARD]->name));
+                                        functions[CNN_FORWARD]->name));
       if (value.data && value.data->dims != all[at->second].dims)
         throw InternalError(fmt::format("the data of '{}' do not have its shape", value.name));
       if (value.data && !all[at->second].data)
@@ -194,8 +194,9 @@ int64_t block_bytes(const std::vector<Interface::TensorInfo>& tensors)
 }
 
 // What `prepare` makes, and what it needs beside, behind the parameters.
-void place_prepared(Interface& interface, const Graph& forward)
+void place_prepared(Interface& interface, const std::vector<Functions>& targets)
 {
+  const Graph& forward = *interface.functions[CNN_FORWARD];
   interface.prepared_begin = interface.scratch = interface.local = interface.parameter_bytes;
   for (const int v : values_of(forward, ValueKind::prepared)) {
     const std::string& name = forward.values[static_cast<size_t>(v)].name;
@@ -221,11 +222,18 @@ void place_prepared(Interface& interface, const Graph& forward)
   for (const Interface::TensorInfo& tensor : interface.parameters)
     if (tensor.offset >= interface.prepared_begin)
       throw InternalError(fmt::format("'{}' lies behind a prepared value", tensor.name));
-  for (const int64_t bytes : {prepare.fixed_bytes, prepare.thread_bytes})
-    if (bytes < 0 || bytes > size_limit)
-      throw Error(prepare.location, fmt::format("the memory of '{}' has no size", prepare.name));
-  interface.local = aligned(interface.scratch + prepare.fixed_bytes);
-  interface.parameter_bytes = aligned(interface.local + prepare.thread_bytes);
+  int64_t fixed = 0, thread = 0; // enough for each target
+  for (const Functions& functions : targets) {
+    if (!functions.prepare)
+      throw InternalError("the targets have different functions");
+    for (const int64_t bytes : {functions.prepare->fixed_bytes, functions.prepare->thread_bytes})
+      if (bytes < 0 || bytes > size_limit)
+        throw Error(prepare.location, fmt::format("the memory of '{}' has no size", prepare.name));
+    fixed = std::max(fixed, functions.prepare->fixed_bytes);
+    thread = std::max(thread, functions.prepare->thread_bytes);
+  }
+  interface.local = aligned(interface.scratch + fixed);
+  interface.parameter_bytes = aligned(interface.local + thread);
 }
 
 // A block holds what the parameters became: that of a network which makes something else of them is another block.
@@ -291,10 +299,10 @@ void take_weights(Interface& interface, const NamedTensors& weights)
 }
 
 // How much one image takes in the largest tensor or in the workspace: what bounds the batch.
-int64_t batch_limit(const Interface& interface)
+int64_t batch_limit(const Functions& functions)
 {
   int64_t largest = 1;
-  for (const Graph* graph : interface.functions) {
+  for (const Graph* graph : functions.called) {
     if (!graph)
       continue;
     largest = std::max(largest, graph->image_bytes);
@@ -303,6 +311,47 @@ int64_t batch_limit(const Interface& interface)
         largest = std::max(largest, elements(value.type.shape) * bytes_of(value.type.dtype));
   }
   return std::min<int64_t>(INT32_MAX, size_limit / largest);
+}
+
+cnn_memory memory_of(const Graph& graph)
+{
+  for (const int64_t bytes : {graph.fixed_bytes, graph.image_bytes, graph.thread_bytes})
+    if (bytes < 0 || bytes > size_limit)
+      throw Error(graph.location, fmt::format("the workspace of '{}' has no size", graph.name));
+  if (graph.fixed_bytes % CNN_ALIGNMENT != 0 || graph.image_bytes % CNN_ALIGNMENT != 0)
+    throw InternalError(fmt::format("the workspace of '{}' is not in units of {} bytes", graph.name, CNN_ALIGNMENT));
+  // Whole pairs of cache lines: two threads do not share one.
+  return {graph.fixed_bytes, graph.image_bytes, (graph.thread_bytes + 127) / 128 * 128};
+}
+
+// Another target's functions find what lies in a block where these do.
+void check_blocks(const Interface& interface, const Functions& functions)
+{
+  for (const auto& [kind, wanted] : {std::pair{ValueKind::parameter, &interface.parameters},
+                                     {ValueKind::state, &interface.states},
+                                     {ValueKind::prepared, &interface.prepared}}) {
+    const std::vector<Interface::TensorInfo> found = collect(functions, kind);
+    if (!std::equal(found.begin(), found.end(), wanted->begin(), wanted->end(),
+                    [](const auto& a, const auto& b) { return a.name == b.name && same_place(a, b); }))
+      throw InternalError("the targets want different blocks");
+  }
+}
+
+// Room for each target.
+void take_memory(Interface& interface, const Functions& functions)
+{
+  for (size_t mode = 0; mode < functions.called.size(); ++mode) {
+    if ((functions.called[mode] == nullptr) != (interface.functions[mode] == nullptr))
+      throw InternalError("the targets have different functions");
+    if (!functions.called[mode])
+      continue;
+    const cnn_memory memory = memory_of(*functions.called[mode]);
+    cnn_memory& enough = interface.memory[mode];
+    enough.fixed = std::max(enough.fixed, memory.fixed);
+    enough.per_image = std::max(enough.per_image, memory.per_image);
+    enough.per_thread = std::max(enough.per_thread, memory.per_thread);
+  }
+  interface.batch_limit = std::min(interface.batch_limit, batch_limit(functions));
 }
 
 } // namespace
@@ -355,34 +404,48 @@ bool Interface::is_embedded() const
   return std::all_of(parameters.begin(), parameters.end(), [](const TensorInfo& t) { return t.data != nullptr; });
 }
 
-Interface interface_of(const Program& program, const ArtefactInfo& info)
+Functions functions_of(const Program& program)
 {
   if (program.functions.empty())
     throw InternalError("a program without functions");
-  Interface interface;
   const Graph& forward = program.functions[0];
-  interface.name = info.name.empty() ? forward.name : info.name;
-  check_name(interface.name, forward.location);
-  interface.functions[CNN_FORWARD] = &forward;
+  Functions functions;
+  functions.called[CNN_FORWARD] = &forward;
   for (const Graph& graph : program.functions) {
     if (graph.name == forward.name + ".train")
-      interface.functions[CNN_TRAIN] = &graph;
+      functions.called[CNN_TRAIN] = &graph;
     if (graph.name == forward.name + ".gradients")
-      interface.functions[CNN_GRADIENTS] = &graph;
+      functions.called[CNN_GRADIENTS] = &graph;
     if (graph.name == forward.name + ".prepare")
-      interface.prepare = &graph;
+      functions.prepare = &graph;
   }
+  return functions;
+}
+
+Interface interface_of(const Program& program, const ArtefactInfo& info)
+{
+  std::vector<Functions> targets{functions_of(program)}; // the best first
+  for (const Variant& variant : info.lesser)
+    targets.push_back(functions_of(variant.program));
+  Interface interface;
+  interface.functions = targets[0].called;
+  interface.prepare = targets[0].prepare;
+  const Graph& forward = *interface.functions[CNN_FORWARD];
+  interface.name = info.name.empty() ? forward.name : info.name;
+  check_name(interface.name, forward.location);
   if (!values_of(forward, ValueKind::state).empty())
     throw InternalError("forward reads a state, which it is not given");
 
-  interface.parameters = collect(interface, ValueKind::parameter);
-  interface.states = collect(interface, ValueKind::state);
-  interface.prepared = collect(interface, ValueKind::prepared);
+  interface.parameters = collect(targets[0], ValueKind::parameter);
+  interface.states = collect(targets[0], ValueKind::state);
+  interface.prepared = collect(targets[0], ValueKind::prepared);
+  for (size_t lesser = 1; lesser < targets.size(); ++lesser)
+    check_blocks(interface, targets[lesser]);
   if (info.weights)
     take_weights(interface, *info.weights);
   interface.parameter_bytes = std::max(block_bytes(interface.parameters), block_bytes(interface.prepared));
   interface.state_bytes = block_bytes(interface.states);
-  place_prepared(interface, forward);
+  place_prepared(interface, targets);
   std::vector<Interface::TensorInfo> in_block = interface.parameters;
   in_block.insert(in_block.end(), interface.prepared.begin(), interface.prepared.end());
   interface.fingerprint = fingerprint_of(in_block, interface.parameter_bytes, text_of_prepare(interface.prepare));
@@ -411,19 +474,9 @@ Interface interface_of(const Program& program, const ArtefactInfo& info)
     interface.loss = graph->values[static_cast<size_t>(graph->outputs[0])].type.dtype;
   }
 
-  for (size_t mode = 0; mode < interface.functions.size(); ++mode) {
-    const Graph* graph = interface.functions[mode];
-    if (!graph)
-      continue;
-    for (const int64_t bytes : {graph->fixed_bytes, graph->image_bytes, graph->thread_bytes})
-      if (bytes < 0 || bytes > size_limit)
-        throw Error(graph->location, fmt::format("the workspace of '{}' has no size", graph->name));
-    if (graph->fixed_bytes % CNN_ALIGNMENT != 0 || graph->image_bytes % CNN_ALIGNMENT != 0)
-      throw InternalError(fmt::format("the workspace of '{}' is not in units of {} bytes", graph->name, CNN_ALIGNMENT));
-    // Whole pairs of cache lines: two threads do not share one.
-    interface.memory[mode] = {graph->fixed_bytes, graph->image_bytes, (graph->thread_bytes + 127) / 128 * 128};
-  }
-  interface.batch_limit = batch_limit(interface);
+  interface.batch_limit = INT32_MAX;
+  for (const Functions& functions : targets)
+    take_memory(interface, functions);
   return interface;
 }
 

@@ -13,6 +13,13 @@
 
 namespace cnnc {
 
+// The functions of a program by name; null: not compiled.
+struct Functions {
+  std::array<const Graph*, 3> called{}; // by cnn_mode
+  const Graph* prepare = nullptr;
+};
+Functions functions_of(const Program&);
+
 struct Interface {
   struct TensorInfo {
     std::string name;   // "conv1.weight"
@@ -31,7 +38,7 @@ struct Interface {
   };
 
   std::string name;                        // a C identifier
-  std::array<const Graph*, 3> functions{}; // by cnn_mode
+  std::array<const Graph*, 3> functions{}; // by cnn_mode; of the program for the best machine
   const Graph* prepare = nullptr;
   std::vector<TensorInfo> inputs, outputs, parameters, states, train_inputs, prepared;
   DType loss = DType::f32;
@@ -39,14 +46,14 @@ struct Interface {
   int64_t prepared_begin = 0, scratch = 0, local = 0; // offsets in a parameter block, as in cnn_preparation
   uint64_t fingerprint = 0, state_fingerprint = 0;
   int64_t batch_limit = 0;
-  std::array<cnn_memory, 3> memory{};
+  std::array<cnn_memory, 3> memory{}; // enough for every target
 
   bool has_known() const;   // some parameter's values are known
   bool is_embedded() const; // all are
 };
 
 // `program` and `info.weights` must outlive it. Throws Error for a name that C cannot have, or weights that do not fit;
-// InternalError where the functions do not agree.
+// InternalError where the functions, or the programs for several targets, do not agree.
 Interface interface_of(const Program& program, const ArtefactInfo& info);
 
 // How a value lies in its own memory; `offset` is 0.

@@ -47,7 +47,7 @@ void fill_known(const Program& program, const Target& target, const Interface& i
   if (!interface.prepare || !interface.is_embedded())
     return;
   LoadedModel loaded = load_prepare(program, target, interface);
-  if (!cnn_cpu_has(network_of(loaded).needs)) {
+  if (!cnn_variant_of(&network_of(loaded))) {
     Target here = target; // the nests keep their vectors
     const Target host = host_target();
     here.march = host.march;

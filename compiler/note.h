@@ -7,7 +7,7 @@ namespace cnnc {
 
 constexpr uint32_t note_type = 1;
 
-// {"name": "lenet5", "compiler": "cnnc 0.1.0", "abi_version": 1, "march": ..., "source": ..., "inputs": [...], ...}
+// {"name": "lenet5", "compiler": "cnnc 0.1.0", "abi_version": 1, "march": ..., "targets": [...], "source": ..., "inputs": [...], ...}
 std::string note_text(const Interface&, const Target&, const ArtefactInfo&);
 // The section's bytes: sizes, type, "cnnc", the text.
 std::string note_section(const std::string& text);

@@ -8,6 +8,12 @@ namespace cnnc {
 
 namespace {
 
+bool is_in(RunOptions::Part part, const PassDef& pass)
+{
+  const bool is_shared = &pass < find_pass("lower"); // kernels and layouts are fixed there
+  return part == RunOptions::Part::all || is_shared == (part == RunOptions::Part::shared);
+}
+
 std::vector<const PassDef*> chosen(const RunOptions& options)
 {
   std::vector<const PassDef*> passes;
@@ -26,7 +32,7 @@ std::vector<const PassDef*> chosen(const RunOptions& options)
   }
   if (options.only.empty())
     for (const PassDef& pass : pipeline())
-      if (pass.level <= options.level)
+      if (pass.level <= options.level && is_in(options.part, pass))
         passes.push_back(&pass);
   return passes;
 }
@@ -69,7 +75,7 @@ std::vector<PassTime> run_passes(Program& program, const Target& target, const R
   std::vector<const PassDef*> passes = chosen(options);
   if (!options.print_after.empty() && options.print_after != "all" && !find_pass(options.print_after))
     throw Error({}, fmt::format("no pass is called '{}'", options.print_after), {}, 2);
-  if (options.verify_each)
+  if (options.verify_each && options.part != RunOptions::Part::own) // what is shared holds already
     verify(program);
   // Texts are compared, and made only where somebody will read the answer.
   bool compares = options.time || !options.print_after.empty();

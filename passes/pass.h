@@ -46,6 +46,9 @@ struct RunOptions {
   std::function<void(std::string_view)> dump;
   // Only these passes, in the order given (golden tests, `cnnc net.ir --passes=a,b`); empty: the pipeline.
   std::vector<std::string> only;
+  // One library for several targets: the passes before `lower` run once for all of them, the others once for each.
+  enum class Part : uint8_t { all, shared, own };
+  Part part = Part::all; // of the pipeline, where `only` is empty
 };
 
 struct PassTime {

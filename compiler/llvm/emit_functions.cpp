@@ -314,25 +314,30 @@ private:
 
 } // namespace
 
-ConstantPool::ConstantPool(const Program& program)
+ConstantPool::ConstantPool(const std::vector<const Program*>& programs)
 {
-  for (const Graph& graph : program.functions) {
-    for (int v : values_of(graph, ValueKind::constant)) {
-      const Value& value = graph.values[static_cast<size_t>(v)];
-      if (!value.data)
-        throw InternalError(fmt::format("the constant '{}' of '{}' has no data", value.name, graph.name));
-      const auto same = std::find_if(places.begin(), places.end(), [&](const Place& place) {
-        return place.value->type == value.type && layout_of(*place.value) == layout_of(value) &&
-               (place.value->data == value.data || place.value->data->bytes == value.data->bytes);
-      });
-      if (same == places.end()) {
-        offsets[&value] = bytes;
-        places.push_back({&value, bytes});
-        bytes +=
-            (stored_bytes(value) + 2 * CNN_ALIGNMENT - 1) / CNN_ALIGNMENT * CNN_ALIGNMENT; // a vector may end behind it
-      } else
-        offsets[&value] = same->offset;
-    }
+  for (const Program* program : programs)
+    for (const Graph& graph : program->functions)
+      add(graph);
+}
+
+void ConstantPool::add(const Graph& graph)
+{
+  for (int v : values_of(graph, ValueKind::constant)) {
+    const Value& value = graph.values[static_cast<size_t>(v)];
+    if (!value.data)
+      throw InternalError(fmt::format("the constant '{}' of '{}' has no data", value.name, graph.name));
+    const auto same = std::find_if(places.begin(), places.end(), [&](const Place& place) {
+      return place.value->type == value.type && layout_of(*place.value) == layout_of(value) &&
+             (place.value->data == value.data || place.value->data->bytes == value.data->bytes);
+    });
+    if (same == places.end()) {
+      offsets[&value] = bytes;
+      places.push_back({&value, bytes});
+      bytes +=
+          (stored_bytes(value) + 2 * CNN_ALIGNMENT - 1) / CNN_ALIGNMENT * CNN_ALIGNMENT; // a vector may end behind it
+    } else
+      offsets[&value] = same->offset;
   }
 }
 

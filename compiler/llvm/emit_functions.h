@@ -16,14 +16,16 @@
 
 namespace cnnc {
 
-// Where each function's constants lie in one blob; equal data share a place.
+// Where each function's constants lie in one blob; equal data share a place, also those of several targets.
 struct ConstantPool {
-  explicit ConstantPool(const Program&);
+  explicit ConstantPool(const std::vector<const Program*>&);
   int64_t offset_of(const Value&) const;
   std::vector<std::byte> pack() const;
   int64_t bytes = 0;
 
 private:
+  void add(const Graph&);
+
   struct Place {
     const Value* value;
     int64_t offset;

@@ -4,13 +4,13 @@
 
 #include "compiler/llvm/emit_functions.h"
 #include "compiler/llvm/target_machine.h"
+#include "compiler/machine.h"
 #include "compiler/note.h"
 
 #include <fmt/format.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/Verifier.h>
-#include <llvm/MC/MCSubtargetInfo.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/Transforms/Utils/ModuleUtils.h>
@@ -19,17 +19,12 @@ namespace cnnc {
 
 namespace {
 
-// Bits of cpu_features.def that code for this machine may need.
-uint64_t needs_of(const llvm::TargetMachine& machine)
+// For what is neither a kernel nor has a target of its own.
+Target baseline()
 {
-  uint64_t needs = 0, bit = 1;
-#define CPU_FEATURE(name, leaf, subleaf, word, place, state)                                                           \
-  if (machine.getMCSubtargetInfo()->checkFeatures("+" name))                                                           \
-    needs |= bit;                                                                                                      \
-  bit <<= 1;
-#include "runtime/artefact/cpu_features.def"
-#undef CPU_FEATURE
-  return needs;
+  Target target;
+  target.march = target.cpu = "x86-64";
+  return target;
 }
 
 class Model {
@@ -48,16 +43,16 @@ public:
   {
   }
 
-  void emit(uint64_t needs, const ConstantPool& pool)
+  void emit(const ConstantPool& pool)
   {
-    std::vector<std::vector<EmittedRegion>> regions;
-    for (const Nest& nest : program.nests)
-      regions.push_back(emit_nest(module, nest, target));
-
-    std::vector<llvm::Constant*> functions;
-    for (const cnn_mode mode : {CNN_FORWARD, CNN_TRAIN, CNN_GRADIENTS})
-      functions.push_back(interface.functions[mode] ? emit_function(t, program, interface, mode, regions, pool)
-                                                    : t.record({t.null(), t.i64(0)}));
+    std::vector<llvm::Constant*> variants{variant(program, target, interface, pool)};
+    for (const Variant& lesser : info.lesser) {
+      const Functions functions = functions_of(lesser.program);
+      Interface its = interface;
+      its.functions = functions.called;
+      its.prepare = functions.prepare;
+      variants.push_back(variant(lesser.program, lesser.target, its, pool));
+    }
 
     llvm::Constant* known = t.null();
     std::vector<uint8_t> is_known;
@@ -66,11 +61,11 @@ public:
       for (const Interface::TensorInfo& parameter : interface.parameters)
         is_known.push_back(parameter.data != nullptr);
     }
-    llvm::Constant* network = t.record(
-        {model(interface.has_known() && interface.is_embedded() ? known : t.null()), functions[0], functions[1],
-         functions[2], t.i64(static_cast<int64_t>(needs)), t.i64(static_cast<int64_t>(interface.state_fingerprint)),
-         t.i64(interface.batch_limit), pool.bytes > 0 ? extern_data(constants_symbol) : t.null(), known,
-         t.bytes(is_known), emit_preparation(t, program, interface, regions, pool)});
+    llvm::Constant* network =
+        t.record({model(interface.has_known() && interface.is_embedded() ? known : t.null()), t.array(variants),
+                  t.i64(static_cast<int64_t>(variants.size())),
+                  t.i64(static_cast<int64_t>(interface.state_fingerprint)), t.i64(interface.batch_limit),
+                  pool.bytes > 0 ? extern_data(constants_symbol) : t.null(), known, t.bytes(is_known)});
     const auto* layout = module.getDataLayout().getStructLayout(llvm::cast<llvm::StructType>(network->getType()));
     if (layout->getSizeInBytes() != sizeof(cnn_network))
       throw InternalError(fmt::format("cnn_network has {} bytes, the compiler writes {}", sizeof(cnn_network),
@@ -86,6 +81,29 @@ public:
   }
 
 private:
+  // Its kernels, and the cnn_variant with their steps. `its` has the functions of this program.
+  llvm::Constant* variant(const Program& of, const Target& machine, const Interface& its, const ConstantPool& pool)
+  {
+    std::vector<std::vector<EmittedRegion>> regions;
+    for (const Nest& nest : of.nests)
+      regions.push_back(emit_nest(module, nest, machine));
+    std::vector<llvm::Constant*> fields{t.text(machine.march), t.i64(static_cast<int64_t>(needs_of(machine)))};
+    for (const cnn_mode mode : {CNN_FORWARD, CNN_TRAIN, CNN_GRADIENTS})
+      fields.push_back(its.functions[mode] ? emit_function(t, of, its, mode, regions, pool)
+                                           : t.record({t.null(), t.i64(0)}));
+    fields.push_back(emit_preparation(t, of, its, regions, pool));
+    return t.record(fields);
+  }
+
+  // "x86-64-v4,x86-64-v3": the field of each target, the best first.
+  std::string of_targets(std::string Target::*field, const char* between) const
+  {
+    std::string text = target.*field;
+    for (const Variant& lesser : info.lesser)
+      text += between + lesser.target.*field;
+    return text;
+  }
+
   llvm::GlobalVariable* extern_data(const char* name)
   {
     auto* data = new llvm::GlobalVariable(module, llvm::Type::getInt8Ty(module.getContext()), true,
@@ -125,8 +143,8 @@ private:
                      t.text(interface.name),
                      t.text(compiler_version()),
                      t.text(info.march.empty() ? target.march : info.march),
-                     t.text(target.cpu),
-                     t.text(target.features),
+                     t.text(of_targets(&Target::cpu, ",")),
+                     t.text(of_targets(&Target::features, ";")),
                      t.text(info.flags),
                      t.text(info.source_text),
                      t.i64(static_cast<int64_t>(interface.fingerprint)),
@@ -161,7 +179,8 @@ private:
                      runtime("cnn_save_parameters", function_type(i32, {pointer, pointer})),
                      runtime("cnn_threads_create", function_type(i32, {i32, pointer})),
                      runtime("cnn_threads_free", function_type(llvm::Type::getVoidTy(module.getContext()), {pointer})),
-                     runtime("cnn_error", function_type(pointer, {i32}))});
+                     runtime("cnn_error", function_type(pointer, {i32})),
+                     runtime("cnn_target", function_type(pointer, {}))});
   }
 
   llvm::FunctionType* function_type(llvm::Type* result, std::vector<llvm::Type*> arguments)
@@ -195,8 +214,6 @@ private:
     llvm::Function* function = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, name, module);
     if (function->getName() != name)
       throw InternalError(fmt::format("two functions are called '{}'", name));
-    function->addFnAttr("target-cpu", "x86-64");
-    function->addFnAttr("target-features", "");
     function->addFnAttr(llvm::Attribute::NoUnwind);
     function->addFnAttr("frame-pointer", "all"); // profilers can walk through it
     return function;
@@ -226,7 +243,8 @@ private:
                                          {"save_parameters", "cnn_save_parameters"},
                                          {"threads_create", "cnn_threads_create"},
                                          {"threads_free", "cnn_threads_free"},
-                                         {"error", "cnn_error"}}) {
+                                         {"error", "cnn_error"},
+                                         {"target", "cnn_target"}}) {
       llvm::Function* to = module.getFunction(internal);
       llvm::Function* function = exported(interface.name + "_" + name, to->getFunctionType());
       llvm::IRBuilder<> b = body_of(function);
@@ -314,12 +332,15 @@ private:
 EmittedModel emit_model(const Program& program, const Target& target, const Interface& interface,
                         const ArtefactInfo& info, Emit what)
 {
-  const std::unique_ptr<llvm::TargetMachine> machine = make_target_machine(target);
+  const std::unique_ptr<llvm::TargetMachine> machine = make_target_machine(baseline()); // kernels say theirs
   llvm::LLVMContext context;
   llvm::Module module(interface.name, context);
   set_target(module, *machine);
-  const ConstantPool pool(program);
-  Model(module, program, target, interface, info).emit(needs_of(*machine), pool);
+  std::vector<const Program*> programs{&program};
+  for (const Variant& lesser : info.lesser)
+    programs.push_back(&lesser.program);
+  const ConstantPool pool(programs);
+  Model(module, program, target, interface, info).emit(pool);
   std::string message;
   llvm::raw_string_ostream stream(message);
   if (llvm::verifyModule(module, &stream))

@@ -66,7 +66,7 @@ std::vector<std::string> march_names()
   return names;
 }
 
-Target make_target(const std::string& march)
+Target make_target(const std::string& march, const std::string& option)
 {
   if (march == "native")
     return host_target();
@@ -82,13 +82,27 @@ Target make_target(const std::string& march)
         {}, 2);
   };
   if (std::find(names.begin(), names.end(), march) == names.end())
-    refuse("unknown -march '" + march + "'");
+    refuse("unknown " + option + " '" + march + "'");
   Target target;
   target.march = target.cpu = march;
   if (!make_target_machine(target)->getMCSubtargetInfo()->checkFeatures("+64bit"))
-    refuse("-march '" + march + "' has no 64-bit mode");
+    refuse(option + " '" + march + "' has no 64-bit mode");
   set_numbers(target);
   return target;
+}
+
+uint64_t needs_of(const Target& target)
+{
+  const std::unique_ptr<llvm::TargetMachine> machine = make_target_machine(target);
+  const llvm::MCSubtargetInfo* info = machine->getMCSubtargetInfo();
+  uint64_t needs = 0, row = 1;
+#define CPU_FEATURE(name, leaf, subleaf, word, place, state)                                                           \
+  if (info->checkFeatures("+" name))                                                                                   \
+    needs |= row;                                                                                                      \
+  row <<= 1;
+#include "runtime/artefact/cpu_features.def"
+#undef CPU_FEATURE
+  return needs;
 }
 
 } // namespace cnnc

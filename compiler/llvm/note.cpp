@@ -1,6 +1,8 @@
 // The note's text, and how it is found in a file that nobody vouches for.
 #include "compiler/note.h"
 
+#include "compiler/targets.h"
+
 #include <fmt/format.h>
 #include <llvm/Support/JSON.h>
 #include <llvm/Support/raw_ostream.h>
@@ -44,6 +46,15 @@ llvm::json::Array tensors(const std::vector<Interface::TensorInfo>& all)
     array.push_back(std::move(object));
   }
   return array;
+}
+
+llvm::json::Object target_object(const Target& target)
+{
+  llvm::json::Array needs;
+  for (const std::string& feature : feature_names(needs_of(target)))
+    needs.push_back(feature);
+  return llvm::json::Object{
+      {"march", fixed(target.march)}, {"cpu", target.cpu}, {"features", target.features}, {"needs", std::move(needs)}};
 }
 
 class File {
@@ -113,6 +124,9 @@ bool find_note(const std::string& notes, uint64_t align, std::string& text)
 
 std::string note_text(const Interface& interface, const Target& target, const ArtefactInfo& info)
 {
+  llvm::json::Array targets{target_object(target)};
+  for (const Variant& lesser : info.lesser)
+    targets.push_back(target_object(lesser.target));
   llvm::json::Object memory;
   for (const auto& [name, mode] :
        {std::pair{"forward", CNN_FORWARD}, {"train_step", CNN_TRAIN}, {"gradients", CNN_GRADIENTS}}) {
@@ -125,8 +139,7 @@ std::string note_text(const Interface& interface, const Target& target, const Ar
                           {"compiler", compiler_version()},
                           {"abi_version", CNN_ABI_VERSION},
                           {"march", fixed(info.march.empty() ? target.march : info.march)},
-                          {"cpu", target.cpu},
-                          {"features", target.features},
+                          {"targets", std::move(targets)},
                           {"flags", fixed(info.flags)},
                           {"embedded", interface.has_known() && interface.is_embedded()},
                           {"inputs", tensors(interface.inputs)},

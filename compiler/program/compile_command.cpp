@@ -3,6 +3,7 @@
 #include "compiler/program/compile_options.h"
 #include "compiler/program/interrupt.h"
 #include "compiler/program/terminal.h"
+#include "compiler/targets.h"
 #include "runtime/files.h"
 
 #include <chrono>
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 struct Flags {
   CompileOptions options;
-  std::string network, output, emit;
+  std::string network, output, emit, targets;
   std::vector<std::string> without;
   bool version = false, time = false, explain = false, verbose = false;
 
@@ -37,6 +38,17 @@ std::string help_of_commands()
   return text;
 }
 
+// Two ways to say which machine must say the same.
+void check_targets(const CompileOptions& options, bool has_march)
+{
+  const std::vector<std::string>& targets = options.targets;
+  if (has_march && !targets.empty() && targets != std::vector{options.march})
+    throw Error({},
+                fmt::format("-march={} and --targets {} say different things: one of them is enough", options.march,
+                            fmt::join(targets, ",")),
+                {}, 2);
+}
+
 void parse(const Arguments& arguments, Flags& flags)
 {
   Parser parser("cnnc NETWORK [-o net.so]       or  cnnc COMMAND ...",
@@ -44,6 +56,7 @@ void parse(const Arguments& arguments, Flags& flags)
                 {"cnnc lenet5.yaml -o lenet5.so                     also writes lenet5.h",
                  "cnnc lenet5.yaml -o lenet5.so --train             with train_step and gradients inside",
                  "cnnc lenet5.yaml --weights w.safetensors          weights inside",
+                 "cnnc lenet5.yaml --targets x86-64-v3,x86-64-v4    for machines with and without AVX-512",
                  "cnnc lenet5.yaml --emit=loops                     the loop nests, as text",
                  "cnnc lenet5.yaml --print-ir-after=fuse_epilogue   that text compiles again: cnnc net.ir",
                  "cnnc lenet5.yaml --explain                        what was fused and tiled, and why not"});
@@ -58,6 +71,9 @@ void parse(const Arguments& arguments, Flags& flags)
   app.add_flag("--train", flags.options.train, "with the training step; the file needs `train:`");
   add_without_option(parser, flags.without);
   add_compile_options(parser, flags.options);
+  app.add_option("--targets", flags.targets,
+                 "code for several machines in one library, such as x86-64-v3,x86-64-v4: each runs the best it can")
+      ->type_name("A,B");
   app.add_option("--print-ir-after", flags.options.print_after, "print the text after that pass, or after all")
       ->type_name("PASS");
   app.add_option("--passes", flags.options.passes, "only these passes, in this order; prints what they leave")
@@ -82,8 +98,13 @@ void parse(const Arguments& arguments, Flags& flags)
     throw Finished{compiler_version() + "\n"};
   if (flags.network.empty())
     throw Error({}, "which network? `cnnc net.yaml`, or `cnnc --help`", {}, 2);
+  if (app.count("--targets") > 0)
+    flags.options.targets = split(flags.targets, ',');
+  check_targets(flags.options, app.count("--march") > 0);
   if (!flags.options.passes.empty() && flags.emit.empty())
     flags.emit = "loops";
+  if (flags.emit == "loops" && flags.options.targets.size() > 1)
+    throw Error({}, "--emit=loops shows the loops for one machine: -march, not --targets", {}, 2);
   if (flags.emit.empty() && !flags.only_looks())
     flags.emit = "so";
   if (flags.output.empty() && (flags.emit == "so" || flags.emit == "obj"))
@@ -126,6 +147,19 @@ void give_program(const Program& program, const std::string& output)
       std::fputs("note: large tensors are only named in this text: with -o they are written beside it\n", stderr);
       return;
     }
+}
+
+// "lenet5: 1 functions, 5 nests for x86-64-v4 (64-byte vectors), 5 nests for x86-64-v3 (32-byte vectors)"
+std::string summary(const Compiled& compiled)
+{
+  std::string text = fmt::format("{}: {} functions", compiled.name, compiled.program.functions.size());
+  const auto add = [&](const Program& program, const Target& target) {
+    text += fmt::format(", {} nests for {} ({}-byte vectors)", program.nests.size(), target.cpu, target.vector_bytes);
+  };
+  add(compiled.program, compiled.target);
+  for (const Variant& variant : compiled.lesser)
+    add(variant.program, variant.target);
+  return text + "\n";
 }
 
 double milliseconds_since(std::chrono::steady_clock::time_point start)
@@ -180,9 +214,7 @@ int compile_command(const Arguments& arguments)
                     remark.text) +
              "\n");
   if (flags.verbose)
-    report(fmt::format("{}: {} functions, {} nests, for {} ({}-byte vectors)\n", compiled.name,
-                       compiled.program.functions.size(), compiled.program.nests.size(), compiled.target.cpu,
-                       compiled.target.vector_bytes));
+    report(summary(compiled));
   if (flags.only_looks())
     return 0;
   if (flags.emit == "so") {

@@ -4,6 +4,7 @@
 #include "compiler/program/commands.h"
 #include "compiler/program/compile_options.h"
 #include "compiler/program/terminal.h"
+#include "compiler/targets.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -134,6 +135,31 @@ void describe_tensors(const Json& note, const char* key, const char* title)
     print(fmt::format("{:<12}{}\n", title, text));
 }
 
+// "x86-64-v4, native (znver4)"
+std::string targets_text(const Json& targets)
+{
+  std::string text;
+  for (const Json& target : targets) {
+    const auto march = target.at("march").get<std::string>(), cpu = target.at("cpu").get<std::string>();
+    text += (text.empty() ? "" : ", ") + march + (cpu == march ? "" : fmt::format(" ({})", cpu));
+  }
+  return text;
+}
+
+// Which of them this machine runs.
+std::string here_text(const Json& targets)
+{
+  std::string text = "nothing runs";
+  for (const Json& target : targets) {
+    const auto march = target.at("march").get<std::string>();
+    const std::vector<std::string> missing = lacking(target.at("needs").get<std::vector<std::string>>());
+    if (missing.empty())
+      return fmt::format("the code for {} runs", march);
+    text += fmt::format("; for {} this machine lacks {}", march, fmt::join(missing, ", "));
+  }
+  return text;
+}
+
 // What a library's note says, and the table of the text that it was made of. Its code is never run.
 void describe_library(const std::string& path)
 {
@@ -141,9 +167,10 @@ void describe_library(const std::string& path)
   const Json note = Json::parse(text, nullptr, false);
   std::string source;
   try {
-    print(fmt::format("{}, made by {} {} for {} ({})\n", note.at("name").get<std::string>(),
+    print(fmt::format("{}, made by {} {} for {}\n", note.at("name").get<std::string>(),
                       note.at("compiler").get<std::string>(), note.at("flags").get<std::string>(),
-                      note.at("march").get<std::string>(), note.at("cpu").get<std::string>()));
+                      targets_text(note.at("targets"))));
+    print(fmt::format("{:<12}{}\n", "here", here_text(note.at("targets"))));
     describe_tensors(note, "inputs", "inputs");
     describe_tensors(note, "outputs", "outputs");
     print(fmt::format("{:<12}{}\n", "parameters",

@@ -1,4 +1,5 @@
 #include "compiler/program/model.h"
+#include "compiler/targets.h"
 #include "runtime/weights.h"
 
 #include <cstdio>
@@ -24,6 +25,20 @@ bool knows_all(const Graph& graph)
   return true;
 }
 
+// Here, and not by the first call that cannot run: what is missing has names.
+void check_machine(const cnn_model& model)
+{
+  if (model.target())
+    return;
+  Target least;
+  least.march = split(model.march, ',').back();
+  least.cpu = split(model.cpu, ',').back();
+  least.features = split(model.features, ';').back();
+  throw Error({}, fmt::format("{} was compiled for {}, and this machine lacks {}{}", model.name, model.march,
+                              fmt::join(lacking(feature_names(needs_of(least))), ", "),
+                              least.march == model.march ? "" : fmt::format(" even for {}", least.march)));
+}
+
 } // namespace
 
 void add_model_options(Parser& parser, ModelOptions& options)
@@ -44,6 +59,7 @@ OpenModel open_model(const ModelOptions& options, bool train)
       throw Error({}, fmt::format("{} is compiled: layers are taken out of its .yaml", options.path), {}, 2);
     OpenModel open{LoadedModel::from_library(options.path), {}, {}, false};
     check_version(open.model());
+    check_machine(open.model());
     if (train && open.model().train_input_count == 0)
       throw Error({}, fmt::format("{} was compiled without the training step: cnnc net.yaml --train", options.path));
     if (const std::optional<Network> network = network_in(open.model())) {
@@ -60,6 +76,7 @@ OpenModel open_model(const ModelOptions& options, bool train)
   compile_options.train = train;
   OpenModel open{load(compile(network, compile_options)), network.config, network.preprocessing, false};
   check_version(open.model());
+  check_machine(open.model());
   open.has_weights = !options.weights.empty() || !network.weights.empty() || knows_all(network.forward);
   return open;
 }

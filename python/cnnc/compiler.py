@@ -29,23 +29,26 @@ def find_program():
     return found
 
 
-def compile(path, output=None, *, train=False, weights=None, level=None, march=None, options=(), threads=1, seed=1):
+def compile(path, output=None, *, train=False, weights=None, level=None, march=None, targets=None, options=(),
+            threads=1, seed=1):
     """Compiles a network file and loads the library.
 
     output: where the library stays, with its header beside it; without it nothing stays.
-    weights: embedded parameters. level: 0 to 3. march: as -march. options: more arguments for cnnc.
+    weights: embedded parameters. level: 0 to 3. march: as -march. targets: several of
+    them, as --targets. options: more arguments for cnnc.
     threads, seed: as for load().
     """
     if output is None:
         with tempfile.TemporaryDirectory(prefix="cnnc-") as folder:
             # A loaded library lives on without its name.
             return compile(path, os.path.join(folder, Path(path).stem + ".so"), train=train, weights=weights,
-                           level=level, march=march, options=options, threads=threads, seed=seed)
+                           level=level, march=march, targets=targets, options=options, threads=threads, seed=seed)
     command = [find_program(), os.fspath(path), "-o", os.fspath(output)]
     command += ["--train"] if train else []
     command += ["--weights", os.fspath(weights)] if weights is not None else []
     command += [f"-O{level}"] if level is not None else []
     command += [f"-march={march}"] if march is not None else []
+    command += ["--targets", targets if isinstance(targets, str) else ",".join(targets)] if targets is not None else []
     command += [str(option) for option in options]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")

@@ -101,6 +101,7 @@ class Model(ctypes.Structure):
         ("create_threads", _function(c_int, POINTER(_threads))),
         ("free_threads", _function(_threads, result=None)),
         ("error", _function(c_int, result=c_char_p)),
+        ("target", _function(result=c_char_p)),
     ]
 
 

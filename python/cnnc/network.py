@@ -123,6 +123,8 @@ class Network:
         self.name = model.name.decode()
         self.path = library.path
         self.compiler, self.march, self.flags = (t.decode() for t in (model.compiler, model.march, model.flags))
+        target = model.target()
+        self.target = target and target.decode()  # of march: whose code runs here; None: this machine lacks what each needs
         self.source = (model.source or b"").decode(errors="replace")
         self.inputs, self.outputs, self.train_inputs = (
             [Tensor.of(tensors[i]) for i in range(count)]

@@ -50,7 +50,7 @@ void cnn_start_parameters(void* block)
 void cnn_start_gradients(void* block)
 {
   const cnn_model* model = &cnn_network_data.model;
-  const cnn_preparation* preparation = &cnn_network_data.preparation;
+  const cnn_preparation* preparation = &cnn_network_data.variants[0].preparation;
   start(block, parameter_magic, model->fingerprint, model->parameter_bytes,
         preparation->function.step_count == 0 ? model->parameter_bytes : preparation->begin);
 }
@@ -58,7 +58,8 @@ void cnn_start_gradients(void* block)
 int cnn_can_prepare(void)
 {
   const cnn_network* network = &cnn_network_data;
-  return network->preparation.function.step_count == 0 || cnn_cpu_has(network->needs) ? CNN_OK : CNN_BAD_CPU;
+  return network->variants[0].preparation.function.step_count == 0 || cnn_variant_of(network) != NULL ? CNN_OK
+                                                                                                      : CNN_BAD_CPU;
 }
 
 static int writable(const void* block)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 typedef struct call {
+  const cnn_variant* variant; /* NULL: none runs here */
   cnn_mode mode;
   int64_t n;
   char *parameters, *state, *gradients; /* behind their headers */
@@ -64,7 +65,7 @@ static void observe(const call* call, const cnn_step* step, int64_t number, int 
 
 static void run(const call* call)
 {
-  const cnn_function* function = &cnn_network_data.functions[call->mode];
+  const cnn_function* function = &call->variant->functions[call->mode];
   const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
   char* local = call->workspace + memory->fixed + call->n * memory->per_image;
   for (const cnn_step *step = function->steps, *end = step + function->step_count; step != end; ++step) {
@@ -126,9 +127,9 @@ static int check_threads(const cnn_threads* threads)
 static int check(const call* call, const cnn_tensor* inputs, int32_t input_count)
 {
   const cnn_network* network = &cnn_network_data;
-  if (network->functions[call->mode].step_count == 0)
+  if (network->variants[0].functions[call->mode].step_count == 0)
     return CNN_NOT_COMPILED;
-  if (!cnn_cpu_has(network->needs))
+  if (call->variant == NULL)
     return CNN_BAD_CPU;
   const int code = check_threads(call->threads);
   if (code != CNN_OK)
@@ -158,7 +159,8 @@ int cnn_forward(const void* parameters, int64_t batch, const void* const* inputs
   int code = cnn_check_parameters(parameters);
   if (code != CNN_OK)
     return code;
-  const call call = {.mode = CNN_FORWARD,
+  const call call = {.variant = cnn_variant_of(&cnn_network_data),
+                     .mode = CNN_FORWARD,
                      .n = batch,
                      .parameters = (char*)parameters + CNN_HEADER_BYTES,
                      .inputs = inputs,
@@ -186,7 +188,8 @@ int cnn_train_step(void* parameters, void* state, int64_t batch, const void* con
     code = cnn_check_state(state);
   if (code != CNN_OK)
     return code;
-  const call call = {.mode = CNN_TRAIN,
+  const call call = {.variant = cnn_variant_of(&cnn_network_data),
+                     .mode = CNN_TRAIN,
                      .n = batch,
                      .parameters = (char*)parameters + CNN_HEADER_BYTES,
                      .state = state == NULL ? NULL : (char*)state + CNN_HEADER_BYTES,
@@ -213,7 +216,8 @@ int cnn_gradients(const void* parameters, const void* state, int64_t batch, cons
     code = cnn_check_state(state);
   if (code != CNN_OK)
     return code;
-  const call call = {.mode = CNN_GRADIENTS,
+  const call call = {.variant = cnn_variant_of(&cnn_network_data),
+                     .mode = CNN_GRADIENTS,
                      .n = batch,
                      .parameters = (char*)parameters + CNN_HEADER_BYTES,
                      .state = state == NULL ? NULL : (char*)state + CNN_HEADER_BYTES,
@@ -238,11 +242,17 @@ int64_t cnn_workspace_bytes(int64_t batch, int threads, cnn_mode mode)
 {
   if ((int)mode < CNN_FORWARD || (int)mode > CNN_GRADIENTS)
     return -CNN_BAD_SIZE;
-  if (cnn_network_data.functions[mode].step_count == 0)
+  if (cnn_network_data.variants[0].functions[mode].step_count == 0)
     return -CNN_NOT_COMPILED;
   if (batch < 1 || batch > cnn_network_data.batch_limit)
     return -CNN_BAD_BATCH;
   if (threads < 1 || threads > CNN_MAX_THREADS)
     return -CNN_BAD_THREADS;
   return workspace_bytes(mode, batch, threads);
+}
+
+const char* cnn_target(void)
+{
+  const cnn_variant* variant = cnn_variant_of(&cnn_network_data);
+  return variant == NULL ? NULL : variant->target;
 }

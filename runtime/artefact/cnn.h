@@ -35,7 +35,7 @@ enum {
   CNN_NOT_FOUND = 8,      /* no tensor of that name */
   CNN_BAD_SIZE = 9,       /* a count of elements, or a mode, that does not fit */
   CNN_NOT_COMPILED = 10,  /* this function was not compiled in (--train) */
-  CNN_BAD_CPU = 11,       /* this machine lacks an instruction set that the code was compiled for */
+  CNN_BAD_CPU = 11,       /* this machine lacks instructions that the code needs, for whichever target */
   CNN_NO_MEMORY = 12,
   CNN_CANNOT_READ = 13,
   CNN_CANNOT_WRITE = 14,
@@ -116,7 +116,9 @@ typedef struct cnn_model {
   uint32_t struct_size;
   const char *name;
   const char *compiler; /* "cnnc 0.1.0" */
-  const char *march, *cpu, *features, *flags;
+  const char *march, *cpu; /* each machine it was compiled for, the best first, with commas between */
+  const char *features;    /* likewise, with semicolons between: "+avx2,+fma;" */
+  const char *flags;
   const char *source; /* the YAML (or IR) text */
   uint64_t fingerprint; /* of the parameters' names, shapes and layouts: what a block must carry */
   int32_t input_count, output_count, parameter_count, state_count, train_input_count;
@@ -152,6 +154,7 @@ typedef struct cnn_model {
   int (*create_threads)(int count, cnn_threads **threads);
   void (*free_threads)(cnn_threads *threads);
   const char *(*error)(int code);
+  const char *(*target)(void); /* the one of `march` whose code runs here; NULL: this machine lacks what each needs */
 } cnn_model;
 
 #ifdef __cplusplus

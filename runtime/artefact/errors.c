@@ -16,7 +16,8 @@ const char* cnn_error(int code)
   case CNN_BAD_SIZE: return "the number of elements, or the mode, does not fit";
   case CNN_NOT_COMPILED: return "this function was not compiled in: compile the network with --train";
   case CNN_BAD_CPU:
-    return "this machine lacks instructions that the network was compiled for: compile it with another -march";
+    return "this machine lacks instructions that the network was compiled for: compile it with another -march or "
+           "--targets";
   case CNN_NO_MEMORY: return "out of memory, or of threads";
   case CNN_CANNOT_READ: return "the file cannot be read";
   case CNN_CANNOT_WRITE: return "the file cannot be written";

@@ -2,7 +2,7 @@
  *
  *   lenet5_forward(p, batch, image, softmax, workspace, threads)         made by the compiler: gathers the tensors
  *     => cnn_forward(p, batch, {image}, {softmax}, workspace, threads)   calls.c: checks, then
- *          => cnn_network_data.functions[CNN_FORWARD].steps[...]         one region of a kernel each, in this order
+ *          => variant->functions[CNN_FORWARD].steps[...]                 one region of a kernel each, in this order
  *
  * This folder travels in every compiled network: C11, libc and libm, nothing else; no constructors, no global state but
  * the answer of cpuid. One network is linked with one copy of it. Names with `cnn` in front are its own.
@@ -49,7 +49,7 @@ typedef struct cnn_step {
   int64_t tasks, tasks_per_image;
   double work, work_per_image; /* roughly how many vectors it computes: little work stays on one thread */
   double operations, operations_per_image, bytes, bytes_per_image; /* as cnn_step_info tells them */
-  const char* name;                                                /* the layers of the kernel */
+  const char* name;            /* the layers of the kernel */
 } cnn_step;
 
 typedef struct cnn_function {
@@ -67,16 +67,23 @@ typedef struct cnn_preparation {
   const int32_t *first, *steps;
 } cnn_preparation;
 
+/* The network for one of the targets that it was compiled for: tables over its own kernels. */
+typedef struct cnn_variant {
+  const char* target;        /* "x86-64-v3" */
+  uint64_t needs;            /* rows of cpu_features.def */
+  cnn_function functions[3]; /* by cnn_mode; compiled for every target or for none */
+  cnn_preparation preparation;
+} cnn_variant;
+
 typedef struct cnn_network {
   cnn_model model;
-  cnn_function functions[3]; /* by cnn_mode */
-  uint64_t needs;            /* rows of cpu_features.def */
+  const cnn_variant* variants; /* the best first; they share blocks, constants and sizes */
+  int64_t variant_count;
   uint64_t state_fingerprint;
   int64_t batch_limit;     /* the largest batch for which no size overflows */
   const void* constants;   /* blob, or NULL */
   const void* known;       /* a parameter block with the values that are known now, or NULL */
   const uint8_t* is_known; /* for each parameter; NULL where `known` is */
-  cnn_preparation preparation;
 } cnn_network;
 
 extern const cnn_network cnn_network_data;
@@ -91,12 +98,15 @@ typedef struct cnn_block_header {
 
 static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
 static_assert(sizeof(cnn_operand) == 24 && sizeof(cnn_step) == 96 && sizeof(cnn_axis) == 48 &&
-                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 352 && sizeof(cnn_preparation) == 56 &&
-                  sizeof(cnn_network) == 504,
+                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 360 && sizeof(cnn_preparation) == 56 &&
+                  sizeof(cnn_variant) == 120 && sizeof(cnn_network) == 416,
               "the compiler writes these tables: compiler/llvm/emit_model.cpp");
 
 /* cpu.c: does this machine have all that `needs` names? */
 int cnn_cpu_has(uint64_t needs);
+
+/* variants.c: the best one that this machine runs, or NULL. The compiler calls it too. */
+const cnn_variant* cnn_variant_of(const cnn_network* network);
 
 /* pool.c */
 int cnn_threads_create(int count, cnn_threads** threads);
@@ -110,6 +120,8 @@ int cnn_train_step(void* parameters, void* state, int64_t batch, const void* con
 int cnn_gradients(const void* parameters, const void* state, int64_t batch, const void* const* inputs, float* loss,
                   void* gradients, void* workspace, const cnn_threads* threads);
 int64_t cnn_workspace_bytes(int64_t batch, int threads, cnn_mode mode);
+
+const char* cnn_target(void); /* of the variant that runs here, or NULL */
 
 /* blocks.c */
 int cnn_check_parameters(const void* block);

@@ -6,9 +6,8 @@
 
 #include <string.h>
 
-static void run(const cnn_network* network, char* block, const cnn_step* step)
+static void run(const cnn_network* network, const cnn_preparation* preparation, char* block, const cnn_step* step)
 {
-  const cnn_preparation* preparation = &network->preparation;
   void* arguments[step->operand_count];
   for (int32_t i = 0; i < step->operand_count; ++i) {
     const cnn_operand* operand = &step->operands[i];
@@ -25,16 +24,20 @@ static void run(const cnn_network* network, char* block, const cnn_step* step)
 
 void cnn_prepare(const cnn_network* network, void* block)
 {
-  const cnn_function* function = &network->preparation.function;
+  const cnn_variant* variant = cnn_variant_of(network);
+  if (variant == NULL)
+    return;
+  const cnn_function* function = &variant->preparation.function;
   for (int64_t i = 0; i < function->step_count; ++i)
-    run(network, block, &function->steps[i]);
+    run(network, &variant->preparation, block, &function->steps[i]);
 }
 
 void cnn_prepare_after(const cnn_network* network, void* block, int32_t parameter)
 {
-  const cnn_preparation* preparation = &network->preparation;
-  if (preparation->function.step_count == 0)
+  const cnn_variant* variant = cnn_variant_of(network);
+  if (variant == NULL || variant->preparation.function.step_count == 0)
     return;
+  const cnn_preparation* preparation = &variant->preparation;
   for (int32_t i = preparation->first[parameter]; i < preparation->first[parameter + 1]; ++i)
-    run(network, block, &preparation->function.steps[preparation->steps[i]]);
+    run(network, preparation, block, &preparation->function.steps[preparation->steps[i]]);
 }

@@ -108,6 +108,12 @@ constexpr cnn_step steps_gradients[] = {
     {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, "copy"},
     {region_gradient, operands_gradient, 1, 3, 1, 0, much, 0, 0, 0, 0, 0, "gradient"}};
 
+cnn_variant make_variant()
+{
+  return {"here", 0, {{steps_forward, 1}, {steps_train, 4}, {steps_gradients, 4}}, {}};
+}
+cnn_variant changing_variants[2] = {make_variant(), make_variant()};
+
 cnn_network make_network()
 {
   cnn_network network{};
@@ -129,9 +135,8 @@ cnn_network make_network()
   model.state_bytes = 128;
   model.memory[CNN_FORWARD] = {0, 0, 64};
   model.memory[CNN_TRAIN] = model.memory[CNN_GRADIENTS] = {64, 64, 64};
-  network.functions[CNN_FORWARD] = {steps_forward, 1};
-  network.functions[CNN_TRAIN] = {steps_train, 4};
-  network.functions[CNN_GRADIENTS] = {steps_gradients, 4};
+  network.variants = changing_variants;
+  network.variant_count = 1;
   network.state_fingerprint = 4712;
   network.batch_limit = 1 << 20;
   return network;
@@ -148,7 +153,11 @@ extern const cnn_network cnn_network_data __attribute__((alias("changing_network
 namespace {
 
 struct Changed {
-  ~Changed() { changing_network = make_network(); }
+  ~Changed()
+  {
+    changing_network = make_network();
+    changing_variants[0] = changing_variants[1] = make_variant();
+  }
 };
 
 struct Block {
@@ -304,7 +313,7 @@ TEST_CASE("artefact: what follows from the parameters is computed whenever one i
   const Changed changed;
   Toy toy(2);
   changing_network.model.parameter_bytes = 448;
-  changing_network.preparation = {{steps_prepare, 3}, 256, 320, 384, first, which};
+  changing_variants[0].preparation = {{steps_prepare, 3}, 256, 320, 384, first, which};
   Block block(448);
   const auto right = [&](void* of) {
     float weights[12], biases[3];
@@ -340,7 +349,7 @@ TEST_CASE("artefact: what follows from the parameters is computed whenever one i
   CHECK(std::memcmp(block.at, other.at, 320) == 0);
 
   // Code of another machine must not run.
-  changing_network.needs = ~uint64_t{0};
+  changing_variants[0].needs = ~uint64_t{0};
   const Block before = block;
   CHECK(cnn_init_parameters(block, 2) == CNN_BAD_CPU);
   CHECK(cnn_load_parameters(block, (folder / "p.safetensors").c_str()) == CNN_BAD_CPU);
@@ -394,7 +403,7 @@ TEST_CASE("artefact: little work stays on the calling thread")
   CHECK(regions_run > 1);
   cnn_step small = steps_forward[0];
   small.work = 100;
-  changing_network.functions[CNN_FORWARD].steps = &small;
+  changing_variants[0].functions[CNN_FORWARD].steps = &small;
   regions_run = 0;
   REQUIRE(toy.forward(pool.threads) == CNN_OK);
   CHECK(regions_run == 1);
@@ -464,7 +473,7 @@ TEST_CASE("artefact: every check has its code, and nothing is written before all
   CHECK(cnn_workspace_bytes(0, 2, CNN_TRAIN) == -CNN_BAD_BATCH);
   CHECK(cnn_workspace_bytes(3, 0, CNN_TRAIN) == -CNN_BAD_THREADS);
   CHECK(cnn_workspace_bytes(3, 1, static_cast<cnn_mode>(3)) == -CNN_BAD_SIZE);
-  changing_network.functions[CNN_TRAIN] = {};
+  changing_variants[0].functions[CNN_TRAIN] = {};
   CHECK(toy.train() == CNN_NOT_COMPILED);
   CHECK(cnn_workspace_bytes(3, 1, CNN_TRAIN) == -CNN_NOT_COMPILED);
 }
@@ -510,10 +519,29 @@ TEST_CASE("artefact: a machine that lacks an instruction set gets a message")
   CHECK(cnn_cpu_has(baseline));
   CHECK_FALSE(cnn_cpu_has(needs));
   Changed changed;
-  changing_network.needs = needs;
+  changing_variants[0].needs = needs;
   Toy toy(1);
   CHECK(toy.forward() == CNN_BAD_CPU);
+  CHECK(cnn_target() == nullptr);
   CHECK(std::string(cnn_error(CNN_BAD_CPU)).find("-march") != std::string::npos);
+}
+
+TEST_CASE("artefact: of several variants, the first that this machine runs")
+{
+  Changed changed;
+  changing_network.variant_count = 2;
+  changing_variants[0].target = "more";
+  changing_variants[1].target = "less";
+  CHECK(std::string(cnn_target()) == "more");
+  changing_variants[0].needs = ~uint64_t{0} >> 1;
+  changing_variants[0].functions[CNN_FORWARD] = {nullptr, 1}; // must not be looked at
+  CHECK(std::string(cnn_target()) == "less");
+  Toy toy(3);
+  CHECK(toy.forward() == CNN_OK);
+  CHECK(cnn_workspace_bytes(3, 1, CNN_TRAIN) > 0);
+  changing_variants[1].needs = changing_variants[0].needs;
+  CHECK(toy.forward() == CNN_BAD_CPU);
+  CHECK(cnn_target() == nullptr);
 }
 
 TEST_CASE("artefact: every code has a message of its own")
