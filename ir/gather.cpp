@@ -60,7 +60,8 @@ bool is_guarded(const Statement& s, const Formula& formula, int index)
   bool found = false;
   for_each(*s.value, [&](const Expr& e) {
     for (size_t d = 0; e.fn == Fn::read && d < e.at.size(); d++)
-      found = found || (!e.checked && e.at[d].bare() == index && formula.tensors[e.tensor].type.shape[d] == s.indices[index].extent);
+      found = found || (!e.checked && e.at[d].bare() == index &&
+                        formula.tensors[e.tensor].type.shape[d] == s.indices[index].extent);
   });
   return found;
 }

@@ -231,7 +231,8 @@ private:
     auto need = [&](const Shape& shape, const std::vector<Affine>& at) {
       bool implied = shape == result.tensors[to.tensor].type.shape && at == to.at;
       for_each(*value, [&](const Expr& e) {
-        implied = implied || (e.fn == Fn::read && !e.checked && result.tensors[e.tensor].type.shape == shape && e.at == at);
+        implied =
+            implied || (e.fn == Fn::read && !e.checked && result.tensors[e.tensor].type.shape == shape && e.at == at);
       });
       for (size_t d = 0; !implied && d < at.size(); d++)
         if (!is_inside(at[d], shape[d], s.indices)) {

@@ -139,10 +139,11 @@ public:
     if (s.update == Update::sum && is_float(tensors[static_cast<size_t>(s.target)].type))
       find_product();
     if (!product)
-      steps.emplace(*s.value, TermSteps::Context{[this](const Affine& a) { return walker(a); },
-                                                 [this](const Expr& e) { return offset(e.tensor, e.at); },
-                                                 [this](int t) { return &this->tensors[static_cast<size_t>(t)]; },
-                                                 [this](const Expr& e) { return this->dims[static_cast<size_t>(e.tensor)]; }});
+      steps.emplace(*s.value,
+                    TermSteps::Context{[this](const Affine& a) { return walker(a); },
+                                       [this](const Expr& e) { return offset(e.tensor, e.at); },
+                                       [this](int t) { return &this->tensors[static_cast<size_t>(t)]; },
+                                       [this](const Expr& e) { return this->dims[static_cast<size_t>(e.tensor)]; }});
   }
 
   void run()

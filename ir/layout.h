@@ -17,10 +17,10 @@ namespace cnnc {
 struct Axis {
   int dim = 0;
   int64_t divide = 1;
-  int64_t modulo = 0;   // 0: the outer part
-  int64_t before = 0;   // border, in elements; only on axes with divide 1 and modulo 0
+  int64_t modulo = 0; // 0: the outer part
+  int64_t before = 0; // border, in elements; only on axes with divide 1 and modulo 0
   int64_t after = 0;
-  int64_t extra = 0;    // elements behind the axis that nobody uses, so that strides do not collide in a cache
+  int64_t extra = 0; // elements behind the axis that nobody uses, so that strides do not collide in a cache
 
   friend bool operator==(const Axis&, const Axis&) = default;
 };
@@ -57,7 +57,7 @@ void set_apart(Layout&, const TensorType&);
 int64_t border_before(const Layout&, int dim);
 int64_t border_after(const Layout&, int dim);
 
-std::string to_string(const Layout&); // "{0, 1/16, 2+1+1, 3+1+1, 1%16}", extra as "3+1+1|4"
+std::string to_string(const Layout&);       // "{0, 1/16, 2+1+1, 3+1+1, 1%16}", extra as "3+1+1|4"
 Layout parse_layout(std::string_view text); // throws std::invalid_argument with the reason
 void verify(const Layout&, const Shape&);   // throws std::invalid_argument: every element has a place of its own
 

@@ -45,7 +45,8 @@ std::string row_text(const std::vector<double>& row, const std::vector<std::stri
 {
   Sum sum;
   for (size_t k = 0; k < row.size(); ++k) {
-    const bool pairs = k + 1 < row.size() && row[k] != 0 && std::abs(row[k]) == std::abs(row[k + 1]);
+    // Points come in pairs behind the first: a, -a.
+    const bool pairs = k % 2 == 1 && k + 1 < row.size() && row[k] != 0 && std::abs(row[k]) == std::abs(row[k + 1]);
     if (!pairs) {
       sum.add(row[k], terms[k]);
       continue;

@@ -113,8 +113,7 @@ public:
   {
     for (const Kernel& kernel : graph.kernels) {
       StagedKernel staged = stages_of(graph, kernel);
-      for (const Stage& stage : staged.stages)
-      {
+      for (const Stage& stage : staged.stages) {
         for (const Stage::Reduction& reduction : stage.reductions) {
           std::vector<Index> indices = stage.box;
           indices.insert(indices.end(), reduction.indices.begin(), reduction.indices.end());

@@ -625,7 +625,7 @@ private:
   std::vector<Dimension> box, reduced;
   std::vector<Access> accesses;
   std::vector<Slider> sliders;
-  std::vector<double> inside; // of the tile in question: for each reduced index the share of its steps
+  std::vector<double> inside;    // of the tile in question: for each reduced index the share of its steps
   int reductions = 0, steps = 0; // steps: values between a point's reads and its stores
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;

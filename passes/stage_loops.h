@@ -43,8 +43,8 @@ struct StageSchedule {
     friend bool operator==(const Step&, const Step&) = default;
   };
   std::vector<Step> tile, reduce;
-  std::string lanes; // "" for none
-  int64_t width = 1; // of the vector, in elements
+  std::string lanes;       // "" for none
+  int64_t width = 1;       // of the vector, in elements
   bool prefetches = false; // where a tile's results go is asked for before its sums
 };
 std::string to_string(const StageSchedule&);

@@ -327,9 +327,8 @@ private:
     if (places.empty())
       return false;
     for (const std::vector<Affine>& place : places)
-      stage.writes.push_back({s.target, at_place(s.at, place), map_affine(s.value, [&](const Affine& a) {
-                                return at_place(a, place);
-                              })});
+      stage.writes.push_back(
+          {s.target, at_place(s.at, place), map_affine(s.value, [&](const Affine& a) { return at_place(a, place); })});
     if (std::find(stage.makes.begin(), stage.makes.end(), s.target) == stage.makes.end())
       stage.makes.push_back(s.target);
     result.tensors[s.target].stage = last_stage();

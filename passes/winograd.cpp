@@ -95,8 +95,9 @@ std::optional<Match> match(const Graph& graph, const Op& op)
   if (m.sum.update != Update::sum || m.sum.at.size() != 4 || e.fn != Fn::mul || e.type != DType::f32)
     return std::nullopt;
   auto kind = [&](const Expr& read) {
-    return graph.values[static_cast<size_t>(
-                            op.inputs[static_cast<size_t>(m.formula.input_numbers[static_cast<size_t>(read.tensor)])])]
+    return graph
+        .values[static_cast<size_t>(
+            op.inputs[static_cast<size_t>(m.formula.input_numbers[static_cast<size_t>(read.tensor)])])]
         .kind;
   };
   for (const ExprPtr& arg : e.args) {
@@ -158,14 +159,14 @@ Price price(const Match& m, const Target& target)
   const double points = static_cast<double>(y[2].size * y[3].size);
   const double tiles = static_cast<double>(ceil_div(y[2].size, tile) * ceil_div(y[3].size, tile));
   const auto weights = static_cast<double>(w[0].size * w[1].size);
-  auto stream = [&](double bytes) {
-    return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 8 : bytes / 64;
-  };
+  auto stream = [&](double bytes) { return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 8 : bytes / 64; };
   Price p;
   p.direct = std::max(products * taps * taps * points / lanes / 2, stream(weights * taps * taps * 4));
-  const double in = tiles * static_cast<double>(x[1].size) / lanes, out = tiles * static_cast<double>(y[1].size) / lanes;
+  const double in = tiles * static_cast<double>(x[1].size) / lanes,
+               out = tiles * static_cast<double>(y[1].size) / lanes;
   // Vector operations of a tile's transforms, its loads and stores; then the same bytes again where they are multiplied.
-  const double transforms = in * 130 + out * 90, moved = (in + out) * wide * wide * static_cast<double>(target.vector_bytes);
+  const double transforms = in * 130 + out * 90,
+               moved = (in + out) * wide * wide * static_cast<double>(target.vector_bytes);
   const double few = tiles < 6 ? 6 / tiles : 1; // too few tiles to hide the loads of weights
   p.winograd = std::max(products * wide * wide * tiles / lanes / 2 * few, stream(weights * wide * wide * 4)) +
                transforms + 2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : 64);
@@ -195,18 +196,15 @@ public:
     Op last = op;
     last.def = find_op("winograd_output");
     last.inputs = {products, m.bias < 0 ? -1 : operand(m.bias)};
-    last.attributes = check_attributes(
-        *last.def, {{"tile", tile}, {"height", y[2].size}, {"width", y[3].size}}, false, op.location);
+    last.attributes =
+        check_attributes(*last.def, {{"tile", tile}, {"height", y[2].size}, {"width", y[3].size}}, false, op.location);
     ops.push_back(std::move(last));
     return std::move(ops);
   }
 
 private:
   const FormulaTensor& tensor(int t) const { return m.formula.tensors[static_cast<size_t>(t)]; }
-  int operand(int t) const
-  {
-    return op.inputs[static_cast<size_t>(m.formula.input_numbers[static_cast<size_t>(t)])];
-  }
+  int operand(int t) const { return op.inputs[static_cast<size_t>(m.formula.input_numbers[static_cast<size_t>(t)])]; }
 
   // One result, of the type that the row's formula gives it.
   int add(const std::string& def, const std::string& name, std::vector<int> inputs, Attributes attributes)
@@ -325,8 +323,9 @@ void winograd(Graph& graph, const Target& target, Remarks& remarks)
       else if (p.winograd > 0.9 * p.direct)
         why = fmt::format("about {:.0f} thousand cycles an image against {:.0f}", p.winograd / 1000, p.direct / 1000);
       if (why.empty()) {
-        remarks.add(op.location, fmt::format("{} in tiles of {} x {}: about {:.0f} thousand cycles an image against {:.0f}",
-                                             name, tile, tile, p.winograd / 1000, p.direct / 1000));
+        remarks.add(op.location,
+                    fmt::format("{} in tiles of {} x {}: about {:.0f} thousand cycles an image against {:.0f}", name,
+                                tile, tile, p.winograd / 1000, p.direct / 1000));
         for (Op& made : Rewrite(graph, op, *m).run())
           ops.push_back(std::move(made));
         changed = true;

@@ -28,8 +28,8 @@ std::string formula(const OpCall& op)
       row.push_back(fmt::format("t{}{}[n,o,h,w]", i, b));
     const std::vector<std::string> made = product_text(matrix, row);
     for (size_t j = 0; j < made.size(); ++j)
-      text += fmt::format("y[n,o,{0}*h + {1},{0}*w + {2}] = {3}{4}\n", tile, i, j, made[j],
-                          op.has(1) ? " + bias[o]" : "");
+      text +=
+          fmt::format("y[n,o,{0}*h + {1},{0}*w + {2}] = {3}{4}\n", tile, i, j, made[j], op.has(1) ? " + bias[o]" : "");
   }
   return text;
 }

@@ -49,7 +49,7 @@ typedef struct cnn_step {
   int64_t tasks, tasks_per_image;
   double work, work_per_image; /* roughly how many vectors it computes: little work stays on one thread */
   double operations, operations_per_image, bytes, bytes_per_image; /* as cnn_step_info tells them */
-  const char* name;            /* the layers of the kernel */
+  const char* name;                                                /* the layers of the kernel */
 } cnn_step;
 
 typedef struct cnn_function {

@@ -260,7 +260,7 @@ TEST_CASE("prepared values are made by ops of the function that updates them")
                               "  %u.new = exp @w : f32[3]\n"
                               "  update @u = %u.new\n"
                               "}\n";
-  const Graph graph = parse_graph(source(prepare));
+  Graph graph = parse_graph(source(prepare));
   CHECK(to_string(graph) == prepare);
   CHECK(graph.values[static_cast<size_t>(value_of(graph, "u"))].kind == ValueKind::prepared);
   verify(graph);

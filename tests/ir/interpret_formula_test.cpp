@@ -181,6 +181,16 @@ TEST_CASE("a scatter skips what falls outside its target, and sums what meets")
   CHECK(values(dx[0]) == std::vector<double>{2, 3 + 10, 20, 30 + 100, 200});
 }
 
+TEST_CASE("a read with a question mark is zero outside, and skips nothing")
+{
+  Tensor x = tensor({3}, {1, 2, 3});
+  CHECK(values(Case().in("x[W]", x).out("y[5]").run("y[i] = x[i - 1]? + 10 where i < 5")[0]) ==
+        std::vector<double>{10, 11, 12, 13, 10});
+  CHECK(values(Case().in("x[W]", x).out("y[3]").run("y[i] = x[i]? * 2")[0]) == std::vector<double>{2, 4, 6});
+  // Also a product's, whose terms a sum would otherwise leave out.
+  CHECK(values(Case().in("x[W]", x).out("y[]").run("y[] += (x[i]? + 1) where i < 5")[0]) == std::vector<double>{11});
+}
+
 TEST_CASE("results are rounded to their type after each statement, unless doubles are asked for")
 {
   Tensor x = tensor({1}, {1.0 / 3});

@@ -177,7 +177,41 @@ int lrn(Dice& dice, DrawnGraph& g)
                {"bias", dice.pick({1.0, 2.0})}});
 }
 
+// Tiles that stand out over the picture on every side.
+int winograd_input(Dice& dice, DrawnGraph& g)
+{
+  const int64_t tile = dice.pick<int64_t>({2, 4, 4, 6});
+  const int x = g.input("x", {-1, draw_channels(dice), dice.number(1, 14), dice.number(1, 14)});
+  return g.op("winograd_input", {x},
+              {{"tile", tile},
+               {"rows", dice.number(1, 4)},
+               {"columns", dice.number(1, 4)},
+               {"pad_top", dice.number(-1, 3)},
+               {"pad_left", dice.number(-1, 3)}});
+}
+
+int winograd_weight(Dice& dice, DrawnGraph& g)
+{
+  const int w = g.parameter("w", {draw_channels(dice), draw_channels(dice), 3, 3});
+  return g.op("winograd_weight", {w}, {{"tile", dice.pick<int64_t>({2, 4, 4, 6})}, {"flip", dice.one_in(2)}});
+}
+
+int winograd_output(Dice& dice, DrawnGraph& g)
+{
+  const int64_t tile = dice.pick<int64_t>({2, 4, 4, 6}), wide = tile + 2, filters = draw_channels(dice);
+  const int64_t rows = dice.number(1, 3), columns = dice.number(1, 3);
+  const int m = g.input("m", {-1, filters, rows, columns, wide, wide});
+  const int bias = dice.one_in(3) ? -1 : g.parameter("b", {filters});
+  return g.op("winograd_output", {m, bias},
+              {{"tile", tile},
+               {"height", rows * tile - dice.number(0, tile - 1)},
+               {"width", columns * tile - dice.number(0, tile - 1)}});
+}
+
 const Draws draws = {
+    {"winograd_input", winograd_input},
+    {"winograd_weight", winograd_weight},
+    {"winograd_output", winograd_output},
     {"conv1d", conv(1)},
     {"conv2d", conv(2)},
     {"conv3d", conv(3)},

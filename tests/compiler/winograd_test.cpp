@@ -1,0 +1,71 @@
+// Convolutions that `winograd` takes, as machine code beside the interpreter's direct ones: windows, groups, pictures
+// whose ends the tiles do not meet, and what joins them.
+#include "tests/compiler/draws.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+using namespace cnnc;
+using namespace cnnc::test;
+
+namespace {
+
+struct Drawn {
+  Graph graph;
+  int64_t taken = 0; // convolutions that the pass is to take
+};
+
+Drawn draw_convolutions(Dice& dice)
+{
+  DrawnGraph g;
+  const int64_t groups = dice.pick<int64_t>({1, 1, 1, 2}), channels = 16 * dice.number(2, 4) * groups;
+  const int64_t filters = 16 * dice.number(2, 4) * groups;
+  int value = g.input("x", {-1, channels, dice.number(14, 30), dice.number(14, 30)});
+  const int count = static_cast<int>(dice.number(1, 2));
+  for (int c = 0; c < count; ++c) {
+    const int64_t from = g.shape(value)[1].size;
+    const std::string number = std::to_string(c);
+    const int weight = g.parameter("w" + number, {filters, from / groups, 3, 3});
+    const int bias = dice.one_in(3) ? -1 : g.parameter("b" + number, {filters});
+    const int before = value;
+    value = g.op("conv2d", {value, weight, bias},
+                 {{"padding", Numbers{dice.number(0, 2), dice.number(0, 2), dice.number(0, 2), dice.number(0, 2)}},
+                  {"groups", groups},
+                  {"flip", dice.one_in(4)}});
+    if (dice.one_in(2))
+      value = g.op("relu", {value});
+    if (g.shape(before) == g.shape(value))
+      value = g.op("add", {value, before});
+    if (dice.one_in(3))
+      value = g.op("mul", {value, g.parameter("scale" + number, {filters, 1, 1})});
+    if (dice.one_in(4))
+      value = g.op("max_pool2d", {value}, {{"kernel", Numbers{2, 2}}});
+  }
+  g.graph.outputs = {value};
+  return {g.graph, count};
+}
+
+} // namespace
+
+TEST_CASE("convolutions in tiles are what the interpreter says of them")
+{
+  int64_t taken = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    Dice dice(seed);
+    const Drawn drawn = draw_convolutions(dice);
+    CAPTURE(seed);
+    const Reference reference = reference_for(drawn.graph, static_cast<int64_t>(1 + seed % 3), seed);
+    CompileOptions options;
+    if (seed % 8 == 0)
+      options.march = "x86-64-v3";
+    CHECK_EQ(difference(reference, options, 2e-5), "");
+    Program program;
+    program.functions.push_back(drawn.graph);
+    const Compiled compiled = compile(std::move(program), options);
+    taken += std::count_if(compiled.remarks.all.begin(), compiled.remarks.all.end(), [](const Remark& remark) {
+      return remark.pass == "winograd" && remark.text.find("in tiles of") != remark.text.npos;
+    });
+  }
+  CHECK(taken >= 30);
+}
