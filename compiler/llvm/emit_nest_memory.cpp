@@ -218,8 +218,13 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
         llvm::Value *asked = mask.condition || mask.vector ? mask_value(mask) : nullptr, *value = nothing;
         for (const Row& row : rows) {
           llvm::Value* takes = constant_mask([&](int lane) { return row.lanes[static_cast<size_t>(lane)]; });
-          takes = asked ? b.CreateAnd(asked, takes) : takes;
-          value = b.CreateMaskedLoad(vector, pointer(buffer, address, row.begin), align, takes, value);
+          llvm::Value* at = pointer(buffer, address, row.begin);
+          if (asked) { // a row of which nothing is asked may lie in a page that is not there: no fault, but as slow
+            takes = b.CreateAnd(asked, takes);
+            llvm::Value* any = b.CreateIsNotNull(b.CreateBitCast(takes, b.getIntNTy(static_cast<unsigned>(width))));
+            at = b.CreateSelect(any, at, buffers[static_cast<size_t>(buffer)].pointer);
+          }
+          value = b.CreateMaskedLoad(vector, at, align, takes, value);
         }
         return value;
       }

@@ -159,9 +159,8 @@ TEST_CASE("only an operand that is read alone is asked for ahead")
 
 TEST_CASE("one element names a cache line")
 {
-  std::string text =
-      "nest @k(in %x: f32[n,64], out %y: f32[n,64]) {\n  for n in 0..N {\n    for h in 0..64 step 16 {\n"
-      "      prefetch %y[n,h + 15]\n      lanes l in 0..16 { %y[n,h + l] = %x[n,h + l] }\n    }\n  }\n}\n";
+  std::string text = "nest @k(in %x: f32[n,64], out %y: f32[n,64]) {\n  for n in 0..N, h in 0..64 step 16 {\n"
+                     "    prefetch %y[n,h + 15]\n    lanes l in 0..16 { %y[n,h + l] = %x[n,h + l] }\n  }\n}\n";
   CHECK(to_string(parse(text)) == text);
   verify(parse(text));
   auto refusal = [](const std::string& body) {
