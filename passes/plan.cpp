@@ -46,8 +46,10 @@ struct Dimension {
 
 constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0};
 constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
-constexpr int64_t most_written_out = 16; // steps of a reduction
-constexpr int64_t batches[] = {1, 32};   // what an unknown batch is priced at, each per image
+// The hardware's prefetchers stop at the end of a page, and follow few streams.
+constexpr int64_t stream_ahead = 4096, farthest_ahead = int64_t{1} << 20; // bytes
+constexpr int64_t most_written_out = 16;                                  // steps of a reduction
+constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
 
 class Planner {
 public:
@@ -532,20 +534,57 @@ private:
            });
   }
 
+  // Weights that leave the second cache before they are read again are asked for as they go on; channels of a picture,
+  // in a tile of which each block is a few lines far from the last, a block before.
   void find_streams()
   {
     const int lanes = chosen_lanes();
     for (size_t b = 0; b < nest.buffers.size(); b++) {
       const Buffer& buffer = nest.buffers[b];
-      if (buffer.role != BufferRole::in || has_batch(buffer.type.shape) ||
-          stored_elements(buffer.layout, buffer.type.shape) * bytes_of(buffer.type.dtype) <= target.l2_bytes)
+      const int64_t bytes = stored_elements(buffer.layout, buffer.type.shape) * bytes_of(buffer.type.dtype);
+      if (buffer.role != BufferRole::in)
         continue;
-      if (std::any_of(accesses.begin(), accesses.end(), [&](const Access& access) {
-            return access.buffer == &buffer && access.in_reduction &&
-                   lane_of(access, lanes, result.schedule.width) == Lane::contiguous;
-          }))
-        result.streams.push_back(static_cast<int>(b));
+      for (const Access& access : accesses) {
+        if (access.buffer != &buffer || !access.in_reduction)
+          continue;
+        const Lane lane = lane_of(access, lanes, result.schedule.width);
+        const bool is_batch = has_batch(buffer.type.shape);
+        if (!is_batch && lane == Lane::contiguous && bytes > target.l2_bytes) {
+          result.streams.push_back({static_cast<int>(b), stream_ahead});
+          break;
+        }
+        const int64_t block = is_batch && lane == Lane::broadcast && bytes > target.l1_bytes ? next_block(access) : 0;
+        if (block >= stream_ahead / 4 && block <= farthest_ahead) {
+          result.streams.push_back({static_cast<int>(b), block});
+          break;
+        }
+      }
     }
+  }
+
+  // Bytes from one iteration of the only loop over reduced indices to the next, where it has many; else 0.
+  int64_t next_block(const Access& access) const
+  {
+    constexpr int64_t many = 8;
+    int64_t bytes = 0;
+    for (const StageSchedule::Step& step : result.schedule.reduce) {
+      auto d = std::find_if(reduced.begin(), reduced.end(), [&](const Dimension& d) { return d.name == step.index; });
+      if (!d->extent || *d->extent == step.size)
+        continue;
+      if (bytes > 0 || *d->extent < many * step.size)
+        return 0;
+      const std::vector<int64_t> strides = axis_strides(access.buffer->layout, access.buffer->type.shape);
+      for (size_t a = 0; a < strides.size(); a++) {
+        const Axis& axis = access.buffer->layout.axes[a];
+        if (access.at[axis.dim].factor(d->index) != 1)
+          continue;
+        if (step.size % std::max(axis.divide, axis.modulo) != 0)
+          return 0;
+        if (axis.modulo == 0)
+          bytes += strides[a] * (step.size / axis.divide) * bytes_of(access.buffer->type.dtype);
+      }
+    }
+    return bytes;
   }
 
   // An operand that no two outputs of an image share (a dense layer's weights) is read once: as it lies, or each line of

@@ -3,16 +3,13 @@
 //   nest @k {                        =>    nest @k schedule "tile n, o:32, h, w:14 reduce c:16, i, j lanes o:16" {
 //
 // Needs:  nests in canonical form, layouts chosen.
-// Leaves: the decision as text, one part a stage; a schedule that is already there (the user's) is kept. Operands too
-//         large for the second cache are read `ahead`.
+// Leaves: the decision as text, one part a stage; a schedule that is already there (the user's) is kept. Operands that
+//         the hardware would fetch late are read `ahead`.
 #include "passes/stage_loops.h"
 
 #include <fmt/format.h>
 
 namespace cnnc {
-
-// The hardware's prefetchers stop at the end of a page, and follow few streams.
-constexpr int64_t stream_ahead = 4096;
 
 void schedule(Nest& nest, const Target& target, Remarks& remarks)
 {
@@ -22,8 +19,8 @@ void schedule(Nest& nest, const Target& target, Remarks& remarks)
   for (StageLoops& stage : find_stages(nest)) {
     Plan plan = plan_stage(nest, stage, target, {});
     text += (text.empty() ? "" : " | ") + to_string(plan.schedule);
-    for (int stream : plan.streams)
-      nest.buffers[stream].ahead = stream_ahead;
+    for (auto [stream, ahead] : plan.streams)
+      nest.buffers[stream].ahead = ahead;
     remarks.add(nest.location, fmt::format("{}: {}; about {:.0f} cycles an image", nest.name, to_string(plan.schedule),
                                            plan.cycles / 2));
   }

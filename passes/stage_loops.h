@@ -60,7 +60,8 @@ constexpr std::string_view inner_loop = ".in", block_loop = ".block", lanes_loop
 struct Plan {
   StageSchedule schedule;
   double cycles = 0;
-  std::vector<int> streams; // operands that leave the second cache before they are read again: worth a prefetch
+  // Operands worth a prefetch, by buffer, and how many bytes ahead.
+  std::vector<std::pair<int, int64_t>> streams;
 };
 Plan plan_stage(const Nest&, const StageLoops&, const Target&, const std::vector<bool>& free_layout);
 

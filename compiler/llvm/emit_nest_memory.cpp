@@ -159,6 +159,8 @@ llvm::Value* Emitter::load(int buffer, const Address& address, const Mask& mask)
   if (!address.is_scalar()) {
     value = from_memory(load_window(buffer, address, mask, type), dtype);
   } else {
+    if (!mask.condition)
+      prefetch_ahead(buffer, address, 0, 1);
     llvm::Value* at = pointer(buffer, address);
     if (mask.condition) // somewhere that is surely there
       at = b.CreateSelect(mask.condition, at, buffers[static_cast<size_t>(buffer)].pointer);
@@ -265,7 +267,7 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   if (in_a_row) {
     // Masked lanes before the first one are not read, nor those behind the last.
     if (all && !mask.condition)
-      prefetch_ahead(buffer, address, lo);
+      prefetch_ahead(buffer, address, lo, width);
     value = all ? whole(at(lo, 0)) : masked(at(lo - first, -first), constant_mask(is_active));
   } else if (span < width) {
     llvm::Value* part = masked(at(lo, 0), constant_mask([&](int lane) { return lane < span; }));
@@ -300,15 +302,16 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   return value;
 }
 
-// Of a vector that is read: once a cache line, as far as constants tell lines apart. It is for the cache that is near
-// the core, not for the first one, from which a stream would drive out what is used again.
-void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first)
+// Of `count` elements that are read: once a cache line, as far as constants tell lines apart. A stream of vectors comes
+// to the cache that is near the core: from the first one it would drive out what is used again.
+void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, int count)
 {
   constexpr int64_t line = 64;
   const Buffer& of = nest.buffers[static_cast<size_t>(buffer)];
   const int64_t bytes = bytes_of(of.type.dtype);
-  if (of.ahead != 0 && (address.scalar.constant + first) * bytes % line < lanes.width * bytes)
-    prefetch(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))), false, 2);
+  if (of.ahead != 0 && (address.scalar.constant + first) * bytes % line < count * bytes)
+    prefetch(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))), false,
+             count > 1 ? 2 : 3);
 }
 
 void Emitter::prefetch(const Prefetch& line)
