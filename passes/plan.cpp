@@ -213,7 +213,7 @@ private:
       if (axis.modulo > 0 && access.at[axis.dim].uses(lanes)) {
         if (axis.modulo % width != 0)
           return Lane::gathered;
-        if (is_split(access.at[axis.dim], axis, lanes))
+        if (target.masks && is_split(access.at[axis.dim], axis, lanes))
           return &axis == &access.buffer->layout.axes.back() ? Lane::split : Lane::gathered;
       }
     std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, lanes);

@@ -4,7 +4,8 @@
 //   lanes in a row                      one vector, with a constant mask where the lanes are no power of two
 //   within four vectors (stride 2..4)   those vectors and shuffles
 //   in two rows (a channel's neighbours that begin in one block and end in the next)
-//                                       a masked access each, the second one merged into the first
+//                                       a masked access each, the second one merged into the first; where there are
+//                                       masks: in halves of a vector LLVM 22 takes an empty mask for a full one
 //   else                                gather, scatter
 //
 // A load never touches a byte outside of its buffer: the last vector of a window ends at the last lane's element.
@@ -215,7 +216,7 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
     if (!address.vector && in_a_row) // which lanes is only known at run time
       return b.CreateMaskedLoad(vector, pointer(buffer, address, address.lanes[static_cast<size_t>(first)] - first),
                                 align, mask_value(mask), nothing);
-    if (!address.vector)
+    if (!address.vector && target.masks)
       if (std::vector<Row> rows = rows_of(address.lanes, width, is_active); !rows.empty()) {
         llvm::Value *asked = mask.condition || mask.vector ? mask_value(mask) : nullptr, *value = nothing;
         for (const Row& row : rows) {
@@ -365,7 +366,7 @@ void Emitter::store(int buffer, const Address& address, llvm::Value* value)
   int64_t span = hi - lo + 1;
   const bool far = !in_a_row && (!target.masks || span > window_vectors * width);
   std::vector<Row> rows;
-  if (far && !address.vector)
+  if (far && !address.vector && target.masks)
     rows = rows_of(address.lanes, lanes.count, is_active);
   if (!rows.empty()) {
     for (const Row& row : rows)
