@@ -138,4 +138,15 @@ AttributeDef winograd_tile_attribute()
           .doc = "rows and columns of y that one tile makes: 2, 4 or 6"};
 }
 
+AttributeDef winograd_taps_attribute()
+{
+  return {
+      .name = "taps", .default_value = int64_t{3}, .minimum = 2, .maximum = 7, .doc = "rows and columns of the window"};
+}
+
+CheckDef winograd_check()
+{
+  return {"tile + taps < 10", "tiles of {tile} and windows of {taps} want more than 7 points"};
+}
+
 } // namespace cnnc

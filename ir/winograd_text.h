@@ -26,5 +26,7 @@ WinogradMatrices winograd_matrices(int64_t m, int64_t r);
 std::vector<std::string> product_text(const Matrix& matrix, const std::vector<std::string>& terms);
 
 AttributeDef winograd_tile_attribute();
+AttributeDef winograd_taps_attribute();
+CheckDef winograd_check(); // there are points enough
 
 } // namespace cnnc

@@ -309,13 +309,17 @@ private:
       const auto& list = std::get<std::vector<int64_t>>(pairs->second);
       const std::vector<Affine>& at = last.writes.empty() ? last.at : last.writes.back().at;
       for (size_t i = 0; i + 1 < list.size(); i += 2) {
-        int index = list[i] < static_cast<int64_t>(at.size()) ? at[list[i]].bare() : -1;
-        if (index < 0 || last.box[index].extent.batch || last.box[index].extent.size % list[i + 1] != 0)
+        // The dimension counts elements, its index perhaps tiles of them: y[4*h + 1].
+        const bool is_known = list[i] < static_cast<int64_t>(at.size()) && at[list[i]].terms.size() == 1;
+        const int index = is_known ? at[list[i]].terms[0].index : -1;
+        const int64_t factor = is_known ? at[list[i]].terms[0].factor : 1, step = list[i + 1] / factor;
+        if (index < 0 || factor < 1 || step * factor != list[i + 1] || last.box[index].extent.batch ||
+            last.box[index].extent.size % step != 0)
           throw InternalError("a shared loop that does not divide its dimension");
         int loop = nest.add_index(last.box[index].name);
-        loops.push_back({loop, {0}, {last.box[index].extent.size}, list[i + 1], LoopKind::serial, {}});
-        tiles[index] = {loop, list[i + 1]};
-        shared_range[loop] = {0, last.box[index].extent.size - list[i + 1]};
+        loops.push_back({loop, {0}, {last.box[index].extent.size}, step, LoopKind::serial, {}});
+        tiles[index] = {loop, step};
+        shared_range[loop] = {0, last.box[index].extent.size - step};
       }
     }
     std::vector<bool> needed(staged.tensors.size(), false);

@@ -1,13 +1,13 @@
-// A convolution of 3 x 3 taps and stride 1 becomes one with a fourth of the multiplications.
+// A convolution of 3 x 3 taps and stride 1 becomes one with a fourth of the multiplications, one of 5 x 5 with a third.
 //
 //   %y = conv2d %x, @w, @b                 %y.tiles = winograd_input %x
 //                                    =>    %y.weight = winograd_weight @w
 //                                          %y.products = formula %y.tiles, %y.weight { m[...,a,b] += v[...,a,b]*u[...,a,b] }
 //                                          %y = winograd_output %y.products, @b
 //
-// It is a statement of the form y[n,O,h,w] += x[n,C,h ± i + p,w ± j + q] * w[.., .., ±i, ±j] with i < 3 and j < 3, by
-// whatever op, whose weights are parameters; O and C are anything affine (groups). A tile is 4 x 4 elements of y: 36
-// products where 144 were. The transformed weights depend on parameters alone, and are four times as large.
+// It is a statement of the form y[n,O,h,w] += x[n,C,h ± i + p,w ± j + q] * w[.., .., ±i, ±j] with i, j < 3 (or 5), by
+// whatever op, whose weights are parameters; O and C are anything affine (groups). A tile is 4 x 4 elements of y (or
+// 2 x 2): 36 products where 144 (or 100) were, with the same six points, so that both are as exact. The transformed weights depend on parameters alone, and are four times as large.
 //
 // Chosen by cycles: multiplications saved against additions in the transforms, tiles that stand out over the picture's
 // end, the larger weights' way from memory, and the tiles' own way through the caches.
@@ -27,7 +27,8 @@ namespace cnnc {
 
 namespace {
 
-constexpr int64_t tile = 4, taps = 3, wide = tile + taps - 1;
+constexpr int64_t wide = 6; // rows and columns of a tile's products: points 0, 1, -1, 2, -2 and infinity
+constexpr int64_t window_taps[] = {3, 5};
 constexpr int64_t lane_block = 16; // channels that choose_layouts puts side by side
 
 // One spatial direction of the window.
@@ -38,6 +39,7 @@ struct Slide {
 };
 
 struct Match {
+  int64_t taps = 0, tile = 0; // of the window; rows and columns of y that a tile makes
   Formula formula;
   Statement sum;
   int x = -1, weight = -1; // tensors of the formula
@@ -53,7 +55,7 @@ int64_t sign_of(const Affine& at, int index)
 }
 
 // x[... h ± i + p ...] * w[... ±i (+ 2) ...]
-std::optional<Slide> slide_of(const Statement& s, const Affine& y, const Affine& x, const Affine& w)
+std::optional<Slide> slide_of(const Statement& s, const Affine& y, const Affine& x, const Affine& w, int64_t taps)
 {
   Slide slide;
   slide.index = y.bare();
@@ -110,8 +112,14 @@ std::optional<Match> match(const Graph& graph, const Op& op)
   }
   if (m.x < 0 || m.weight < 0)
     return std::nullopt;
-  std::optional<Slide> rows = slide_of(m.sum, m.sum.at[2], m.x_at[2], m.weight_at[2]);
-  std::optional<Slide> columns = slide_of(m.sum, m.sum.at[3], m.x_at[3], m.weight_at[3]);
+  std::optional<Slide> rows, columns;
+  for (const int64_t taps : window_taps)
+    if (!rows || !columns) {
+      m.taps = taps;
+      m.tile = wide - taps + 1;
+      rows = slide_of(m.sum, m.sum.at[2], m.x_at[2], m.weight_at[2], taps);
+      columns = slide_of(m.sum, m.sum.at[3], m.x_at[3], m.weight_at[3], taps);
+    }
   if (!rows || !columns || rows->flip != columns->flip)
     return std::nullopt;
   m.rows = *rows;
@@ -124,7 +132,7 @@ std::optional<Match> match(const Graph& graph, const Op& op)
           return std::nullopt;
   const Shape& y = m.formula.tensors[static_cast<size_t>(m.sum.target)].type.shape;
   const Shape& w = m.formula.tensors[static_cast<size_t>(m.weight)].type.shape;
-  if (y[2].batch || y[3].batch || !(w[2] == Dim{taps, false}) || !(w[3] == Dim{taps, false}) ||
+  if (y[2].batch || y[3].batch || !(w[2] == Dim{m.taps, false}) || !(w[3] == Dim{m.taps, false}) ||
       !(m.sum.indices[static_cast<size_t>(m.rows.index)].extent == y[2]) ||
       !(m.sum.indices[static_cast<size_t>(m.columns.index)].extent == y[3]))
     return std::nullopt;
@@ -157,11 +165,12 @@ Price price(const Match& m, const Target& target)
       products *= static_cast<double>(index.extent.size);
   }
   const double points = static_cast<double>(y[2].size * y[3].size);
-  const double tiles = static_cast<double>(ceil_div(y[2].size, tile) * ceil_div(y[3].size, tile));
+  const double tiles = static_cast<double>(ceil_div(y[2].size, m.tile) * ceil_div(y[3].size, m.tile));
   const auto weights = static_cast<double>(w[0].size * w[1].size);
   auto stream = [&](double bytes) { return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 8 : bytes / 64; };
+  const auto window = static_cast<double>(m.taps * m.taps);
   Price p;
-  p.direct = std::max(products * taps * taps * points / lanes / 2, stream(weights * taps * taps * 4));
+  p.direct = std::max(products * window * points / lanes / 2, stream(weights * window * 4));
   const double in = tiles * static_cast<double>(x[1].size) / lanes,
                out = tiles * static_cast<double>(y[1].size) / lanes;
   // Vector operations of a tile's transforms, its loads and stores; then the same bytes again where they are multiplied.
@@ -181,23 +190,25 @@ public:
   std::vector<Op> run()
   {
     const Shape& y = tensor(m.sum.target).type.shape;
+    const int64_t tile = m.tile, taps = m.taps;
     rows = ceil_div(y[2].size, tile);
     columns = ceil_div(y[3].size, tile);
     const std::string name = graph.values[static_cast<size_t>(op.outputs[0])].name;
     const int tiles = add("winograd_input", name + ".tiles", {operand(m.x)},
                           {{"tile", tile},
+                           {"taps", taps},
                            {"rows", rows},
                            {"columns", columns},
                            {"pad_top", m.rows.before},
                            {"pad_left", m.columns.before}});
     const int weight = add("winograd_weight", graph.values[static_cast<size_t>(operand(m.weight))].name + ".winograd",
-                           {operand(m.weight)}, {{"tile", tile}, {"flip", m.rows.flip}});
+                           {operand(m.weight)}, {{"tile", tile}, {"taps", taps}, {"flip", m.rows.flip}});
     const int products = add("formula", name + ".products", {tiles, weight}, attributes_of(product(tiles, weight)));
     Op last = op;
     last.def = find_op("winograd_output");
     last.inputs = {products, m.bias < 0 ? -1 : operand(m.bias)};
-    last.attributes =
-        check_attributes(*last.def, {{"tile", tile}, {"height", y[2].size}, {"width", y[3].size}}, false, op.location);
+    last.attributes = check_attributes(
+        *last.def, {{"tile", tile}, {"taps", taps}, {"height", y[2].size}, {"width", y[3].size}}, false, op.location);
     ops.push_back(std::move(last));
     return std::move(ops);
   }
@@ -325,7 +336,7 @@ void winograd(Graph& graph, const Target& target, Remarks& remarks)
       if (why.empty()) {
         remarks.add(op.location,
                     fmt::format("{} in tiles of {} x {}: about {:.0f} thousand cycles an image against {:.0f}", name,
-                                tile, tile, p.winograd / 1000, p.direct / 1000));
+                                m->tile, m->tile, p.winograd / 1000, p.direct / 1000));
         for (Op& made : Rewrite(graph, op, *m).run())
           ops.push_back(std::move(made));
         changed = true;

@@ -1,4 +1,4 @@
-// y[n,c,h,w] = B' x[n, c, tile*h - pad_top ..., tile*w - pad_left ...] B     a tile of tile + 2 rows and columns
+// y[n,c,h,w] = B' x[n, c, tile*h - pad_top ..., tile*w - pad_left ...] B     a tile of tile + taps - 1 rows and columns
 #include "ir/winograd_text.h"
 
 #include <fmt/format.h>
@@ -11,7 +11,7 @@ std::string formula(const OpCall& op)
 {
   op.want_floats();
   const int64_t tile = op.integer("tile");
-  const Matrix matrix = winograd_matrices(tile, 3).input;
+  const Matrix matrix = winograd_matrices(tile, op.integer("taps")).input;
   const std::string ranges = fmt::format(" where h < {}, w < {}\n", op.integer("rows"), op.integer("columns"));
   std::string text;
   // Columns first, then rows.
@@ -43,11 +43,12 @@ extern const OpDef op_winograd_input{
     .outputs = {"y"},
     .attributes =
         {winograd_tile_attribute(),
+         winograd_taps_attribute(),
          {.name = "rows", .minimum = 1, .maximum = 1 << 20, .doc = "of tiles"},
          {.name = "columns", .minimum = 1, .maximum = 1 << 20, .doc = "of tiles"},
          {.name = "pad_top", .minimum = -(1 << 20), .maximum = 1 << 20, .doc = "rows before the picture"},
          {.name = "pad_left", .minimum = -(1 << 20), .maximum = 1 << 20, .doc = "columns before the picture"}},
-    .checks = {{"tile % 2 == 0", "a tile has 2, 4 or 6 rows, not {tile}"}},
+    .checks = {winograd_check()},
     .make_formula = formula,
     .no_gradient = "it comes after the gradients",
     .is_internal = true,

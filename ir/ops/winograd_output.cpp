@@ -11,8 +11,8 @@ std::string formula(const OpCall& op)
 {
   op.want_floats();
   const int64_t tile = op.integer("tile");
-  const Matrix matrix = winograd_matrices(tile, 3).output;
-  const size_t wide = static_cast<size_t>(tile) + 2;
+  const Matrix matrix = winograd_matrices(tile, op.integer("taps")).output;
+  const size_t wide = matrix[0].size();
   std::string text;
   for (size_t b = 0; b < wide; ++b) {
     std::vector<std::string> column;
@@ -42,11 +42,12 @@ extern const OpDef op_winograd_output{
     .inputs = {"m[N,O,TH,TW,A,B]", "bias[O]?"},
     .outputs = {"y[N,O,height,width]"},
     .attributes = {winograd_tile_attribute(),
+                   winograd_taps_attribute(),
                    {.name = "height", .minimum = 1, .maximum = 1 << 22, .doc = "rows of y"},
                    {.name = "width", .minimum = 1, .maximum = 1 << 22, .doc = "columns of y"}},
-    .checks = {{"tile % 2 == 0", "a tile has 2, 4 or 6 rows, not {tile}"},
-               {"A == tile + 2", "products of {tile} + 2 rows and columns are wanted, not {A} x {B}"},
-               {"B == tile + 2", "products of {tile} + 2 rows and columns are wanted, not {A} x {B}"},
+    .checks = {winograd_check(),
+               {"A == tile + taps - 1", "products of {tile} + {taps} - 1 rows and columns are wanted, not {A} x {B}"},
+               {"B == tile + taps - 1", "products of {tile} + {taps} - 1 rows and columns are wanted, not {A} x {B}"},
                {"height <= TH*tile", "{TH} tiles do not reach {height} rows"},
                {"width <= TW*tile", "{TW} tiles do not reach {width} columns"}},
     .make_formula = formula,

@@ -26,7 +26,8 @@ Drawn draw_convolutions(Dice& dice)
   for (int c = 0; c < count; ++c) {
     const int64_t from = g.shape(value)[1].size;
     const std::string number = std::to_string(c);
-    const int weight = g.parameter("w" + number, {filters, from / groups, 3, 3});
+    const int64_t taps = dice.pick<int64_t>({3, 3, 5});
+    const int weight = g.parameter("w" + number, {filters, from / groups, taps, taps});
     const int bias = dice.one_in(3) ? -1 : g.parameter("b" + number, {filters});
     const int before = value;
     value = g.op("conv2d", {value, weight, bias},

@@ -7,12 +7,12 @@ using namespace cnnc;
 
 TEST_CASE("winograd's matrices convolve")
 {
-  for (const int64_t m : {2, 4, 6}) {
-    const WinogradMatrices w = winograd_matrices(m, 3);
-    const auto n = static_cast<size_t>(m + 2);
+  for (const auto& [m, r] : {std::pair{2, 3}, {4, 3}, {6, 3}, {2, 5}, {4, 5}, {2, 7}}) {
+    const WinogradMatrices w = winograd_matrices(m, r);
+    const auto n = static_cast<size_t>(m + r - 1);
     // Bilinear, so that unit vectors say it all.
     for (size_t d = 0; d < n; ++d)
-      for (size_t g = 0; g < 3; ++g)
+      for (size_t g = 0; g < static_cast<size_t>(r); ++g)
         for (size_t y = 0; y < static_cast<size_t>(m); ++y) {
           double sum = 0;
           for (size_t k = 0; k < n; ++k)

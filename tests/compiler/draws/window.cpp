@@ -192,8 +192,9 @@ int winograd_input(Dice& dice, DrawnGraph& g)
 
 int winograd_weight(Dice& dice, DrawnGraph& g)
 {
-  const int w = g.parameter("w", {draw_channels(dice), draw_channels(dice), 3, 3});
-  return g.op("winograd_weight", {w}, {{"tile", dice.pick<int64_t>({2, 4, 4, 6})}, {"flip", dice.one_in(2)}});
+  const int64_t taps = dice.pick<int64_t>({3, 3, 5}), tile = taps == 5 ? dice.pick<int64_t>({2, 4}) : 4;
+  const int w = g.parameter("w", {draw_channels(dice), draw_channels(dice), taps, taps});
+  return g.op("winograd_weight", {w}, {{"tile", tile}, {"taps", taps}, {"flip", dice.one_in(2)}});
 }
 
 int winograd_output(Dice& dice, DrawnGraph& g)
