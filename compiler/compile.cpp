@@ -114,7 +114,14 @@ Program program_of(const Network& network, const CompileOptions& options)
   if (options.precision != DType::f32)
     for (Graph& function : program.functions)
       convert_precision(function, DType::f32, options.precision);
+  if (options.low_precision && !program.functions.empty())
+    program.functions[0].precision = options.low_precision;
   return program;
+}
+
+std::string name_of(const LowPrecision& precision)
+{
+  return precision.type == DType::i8 ? "int8" : precision.weights_only ? "bf16-weights" : "bf16";
 }
 
 Compiled compile(Program program, const CompileOptions& options)
@@ -134,6 +141,8 @@ Compiled compile(Program program, const CompileOptions& options)
   compiled.program = std::move(program);
   compiled.name = compiled.program.functions.at(0).name;
   compiled.flags = fmt::format("-O{}{}", options.level, options.train ? " --train" : "");
+  if (options.low_precision)
+    compiled.flags += " --precision " + name_of(*options.low_precision);
   if (!options.weights.empty())
     compiled.weights = read_weights(options.weights, compiled.program.functions[0]);
   RunOptions run;

@@ -15,7 +15,9 @@ struct CompileOptions {
   std::string march = "native";
   std::vector<std::string> targets; // one library for all of these instead, the best that a machine has is taken
   bool train = false;               // with train_step and gradients
-  DType precision = DType::f32;
+  DType precision = DType::f32;     // f64: everything
+  std::optional<LowPrecision> low_precision;  // of forward
+  std::vector<std::string> calibration;       // pictures from which its ranges come: see program/calibrate.h
   bool verify = true;                         // after each pass
   std::string weights;                        // as in runtime/weights.h, embedded; "" for none
   std::string print_after;                    // a pass, "all", or ""
@@ -36,6 +38,9 @@ struct Compiled {
   // What the artefact tells of itself; valid as long as this lives.
   ArtefactInfo info() const;
 };
+
+// As --precision has it: "bf16", "bf16-weights", "int8".
+std::string name_of(const LowPrecision&);
 
 // The functions as the passes get them: forward, "<name>.train" and "<name>.gradients". Throws Error where `train` is
 // asked for and the file says nothing of it.

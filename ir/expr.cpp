@@ -182,7 +182,8 @@ bool takes_floats(Fn fn)
   case Fn::rsqrt:
   case Fn::tanh:
   case Fn::erf:
-  case Fn::floor: return true;
+  case Fn::floor:
+  case Fn::round: return true;
   default: return false;
   }
 }
@@ -338,6 +339,7 @@ double apply(Fn fn, const double* args)
   case Fn::tanh: return std::tanh(a);
   case Fn::erf: return std::erf(a);
   case Fn::floor: return std::floor(a);
+  case Fn::round: return std::nearbyint(a);
   case Fn::less: return a < args[1];
   case Fn::less_equal: return a <= args[1];
   case Fn::equal: return a == args[1];

@@ -120,7 +120,7 @@ const Row* find_row(Fn fn)
   for (const Row& row : rows)
     if (row.fn == fn)
       return &row;
-  return nullptr; // steps and integers: comparisons, floor, random, index values, inside
+  return nullptr; // steps and integers: comparisons, floor, round, random, index values, inside
 }
 
 bool is_active(const Expr& e, const std::function<bool(int)>& active)

@@ -23,6 +23,7 @@
 #include "ir/op.h"
 #include "ir/tensor.h"
 
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -102,6 +103,20 @@ struct Training {
   std::vector<std::string> gradients = {};
 };
 
+// What `lower_precision` is asked for, until it has run; results keep their type.
+//   precision bf16             contractions multiply bf16 numbers, sums are f32
+//   precision bf16 weights     only large parameters are bf16
+//   precision i8               contractions multiply 8-bit integers where the operand's range is known
+//   range %relu1 = 0, 5.75     what the value was found to be, on the pictures that it was calibrated with
+struct LowPrecision {
+  DType type = DType::bf16;
+  bool weights_only = false;
+  struct Range {
+    double low = 0, high = 0;
+  };
+  std::map<std::string, Range> ranges = {}; // by the value's name
+};
+
 struct Graph {
   std::string name;
   std::vector<Value> values; // erased ones stay as holes until compact()
@@ -110,6 +125,7 @@ struct Graph {
   std::vector<int> outputs;
   std::vector<StateUpdate> updates;
   std::optional<Training> training;
+  std::optional<LowPrecision> precision;
   int64_t fixed_bytes = 0, image_bytes = 0, thread_bytes = 0; // the workspace, once planned
   Location location;
 

@@ -693,6 +693,38 @@ struct Parser {
     graph.training = std::move(training);
   }
 
+  void precision()
+  {
+    size_t start = at;
+    if (graph.precision)
+      fail(start, "'precision' stands twice");
+    LowPrecision asked;
+    std::optional<DType> type = parse_dtype(word("bf16 or i8"));
+    if (type != DType::bf16 && type != DType::i8)
+      fail(start, "a lower precision is bf16 or i8");
+    asked.type = *type;
+    asked.weights_only = take_word("weights");
+    graph.precision = std::move(asked);
+  }
+
+  void range()
+  {
+    size_t start = at;
+    if (!graph.precision)
+      fail(start, "a range stands behind 'precision'");
+    want("%");
+    std::string of = name();
+    want("=");
+    LowPrecision::Range range;
+    range.low = real();
+    want(",");
+    range.high = real();
+    if (!std::isfinite(range.low) || !std::isfinite(range.high) || range.low > range.high)
+      fail(start, fmt::format("the range of '{}' is empty", of));
+    if (!graph.precision->ranges.emplace(of, range).second)
+      fail(start, fmt::format("the range of '{}' stands twice", of));
+  }
+
   void item()
   {
     if (is_at("%"))
@@ -717,6 +749,10 @@ struct Parser {
       update();
     else if (take_word("train"))
       train();
+    else if (take_word("precision"))
+      precision();
+    else if (take_word("range"))
+      range();
     else if (take_word("workspace")) {
       for (auto [called, bytes] : {std::pair("fixed", &graph.fixed_bytes), std::pair("image", &graph.image_bytes),
                                    std::pair("thread", &graph.thread_bytes)}) {
@@ -725,7 +761,8 @@ struct Parser {
         *bytes = integer(0, int64_t{1} << 50);
       }
     } else
-      fail_wanted("an op, parameter, state, prepared, constant, kernel, output, update, train, workspace or '}'");
+      fail_wanted(
+          "an op, parameter, state, prepared, constant, kernel, output, update, train, precision, workspace or '}'");
   }
 
   Graph net()

@@ -185,6 +185,12 @@ struct Printer {
         all["gradients"] = training.gradients;
       text += "  train " + name(training.loss) + attributes(all) + "\n";
     }
+    if (graph.precision) {
+      text += fmt::format("  precision {}{}\n", to_string(graph.precision->type),
+                          graph.precision->weights_only ? " weights" : "");
+      for (const auto& [of, range] : graph.precision->ranges)
+        text += fmt::format("  range %{} = {}, {}\n", print_name(of), range.low, range.high);
+    }
     text += "}\n";
   }
 };

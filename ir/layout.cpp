@@ -90,7 +90,7 @@ int64_t offset_of(const Layout& layout, const std::vector<int64_t>& strides, con
   for (size_t k = 0; k < layout.axes.size(); ++k) {
     const Axis& axis = layout.axes[k];
     int64_t e = at[axis.dim] + axis.before;
-    offset += strides[k] * (axis.modulo != 0 ? e % axis.modulo : e / axis.divide);
+    offset += strides[k] * (axis.modulo != 0 ? e / axis.divide % axis.modulo : e / axis.divide);
   }
   return offset;
 }
@@ -141,7 +141,7 @@ bool has_border(const Layout& layout)
 bool has_pad(const Layout& layout, const Shape& shape)
 {
   return std::any_of(layout.axes.begin(), layout.axes.end(), [&](const Axis& axis) {
-    return axis.modulo != 0 && shape.at(static_cast<size_t>(axis.dim)).size % axis.modulo != 0;
+    return axis.modulo != 0 && shape.at(static_cast<size_t>(axis.dim)).size % (axis.divide * axis.modulo) != 0;
   });
 }
 
@@ -214,8 +214,10 @@ Layout parse_layout(std::string_view text)
       };
       if (take('/'))
         axis.divide = block();
-      else if (take('%'))
+      if (take('%'))
         axis.modulo = block();
+      if (axis.modulo > element_limit / axis.divide)
+        throw std::invalid_argument("a block that is too large");
       if (take('+')) {
         axis.before = number();
         if (!take('+'))
@@ -245,8 +247,9 @@ void verify(const Layout& layout, const Shape& shape)
       fail(fmt::format("there is no dimension {}", axis.dim));
     if (axis.divide < 1 || axis.modulo < 0 || axis.before < 0 || axis.after < 0 || axis.extra < 0)
       fail("numbers below zero");
-    if (axis.divide > 1 && axis.modulo != 0)
-      fail("an axis divides or takes the rest, not both");
+    if (axis.divide > 1 && axis.modulo != 0 &&
+        shape[static_cast<size_t>(axis.dim)].size % (axis.divide * axis.modulo) != 0)
+      fail("a block that is cut again has pads");
     if ((axis.before != 0 || axis.after != 0) && !is_whole(axis))
       fail("a border on a blocked dimension");
   }
@@ -255,11 +258,15 @@ void verify(const Layout& layout, const Shape& shape)
     for (const Axis& axis : layout.axes)
       if (axis.dim == static_cast<int>(d))
         own.push_back(axis);
-    // A place of its own: the element itself, or quotient and rest of the same block, or a rest that never wraps.
-    bool alone = own.size() == 1 && (is_whole(own[0]) || (own[0].modulo >= shape[d].size && !shape[d].batch));
-    bool pair = own.size() == 2 && (own[0].modulo == 0) != (own[1].modulo == 0) &&
-                std::max(own[0].divide, own[1].divide) == std::max(own[0].modulo, own[1].modulo);
-    if (!alone && !pair)
+    // A place of its own: the element itself, or a rest that never wraps, or parts that meet: each begins where the next
+    // finer one ends, the finest at 1, and the coarsest has no end.
+    bool alone = own.size() == 1 &&
+                 (is_whole(own[0]) || (own[0].divide == 1 && own[0].modulo >= shape[d].size && !shape[d].batch));
+    std::stable_sort(own.begin(), own.end(), [](const Axis& a, const Axis& b) { return a.divide < b.divide; });
+    bool parts = own.size() > 1 && own[0].divide == 1 && own.back().modulo == 0;
+    for (size_t k = 0; parts && k + 1 < own.size(); ++k)
+      parts = own[k].modulo > 0 && own[k].divide * own[k].modulo == own[k + 1].divide;
+    if (!alone && !parts)
       fail(fmt::format("elements of dimension {} do not each have a place of their own", d));
     if (shape[d].batch && (!alone || own[0] != Axis{.dim = static_cast<int>(d)} || layout.axes[0] != own[0]))
       fail("the batch is the outermost axis, whole, without a border");

@@ -4,7 +4,8 @@
 //     image, channel block, row (one row of zeros before and after), column (likewise), channel within the block
 //
 // Element [e0, e1, ...] lies at the sum over axes of stride * coordinate, where an axis of dimension d has the coordinate
-// (e_d + before) / divide, or (e_d + before) % modulo. Strides follow from the axes, innermost last. Pad lanes (channels
+// (e_d + before) / divide, or (e_d + before) / divide % modulo: a block may be cut again, {0/16, ..., 0/2%8, ..., 0%2}
+// keeps pairs beside each other. Strides follow from the axes, innermost last. Pad lanes (channels
 // past the extent in the last block) and borders always hold zero.
 #pragma once
 
@@ -17,7 +18,7 @@ namespace cnnc {
 struct Axis {
   int dim = 0;
   int64_t divide = 1;
-  int64_t modulo = 0; // 0: the outer part
+  int64_t modulo = 0; // 0: the outer part; else how many coordinates there are
   int64_t before = 0; // border, in elements; only on axes with divide 1 and modulo 0
   int64_t after = 0;
   int64_t extra = 0; // elements behind the axis that nobody uses, so that strides do not collide in a cache

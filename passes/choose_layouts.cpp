@@ -133,7 +133,7 @@ private:
   void look(const Expr& e, const StagedKernel& staged, const std::vector<Index>& indices, bool vanishes)
   {
     for (const ExprPtr& arg : e.args)
-      look(*arg, staged, indices, vanishes && (e.fn == Fn::mul || e.fn == Fn::neg));
+      look(*arg, staged, indices, vanishes && (e.fn == Fn::mul || e.fn == Fn::neg || e.fn == Fn::cast));
     if (e.fn != Fn::read || !(vanishes || e.checked) || staged.tensors[e.tensor].value < 0)
       return;
     int value = staged.tensors[e.tensor].value;
@@ -192,8 +192,9 @@ public:
 
 // A parameter's layout for the kernel whose stages are planned here: in the order in which its loops walk, the lanes
 // innermost, inside of them the index that the reduction writes out.
+// `group` neighbours of that index lie beside each other: one instruction multiplies and adds them.
 std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& shape, const StageSchedule& schedule,
-                                 const Nest& nest)
+                                 const Nest& nest, int64_t group)
 {
   auto dim_of = [&](const std::string& name) {
     for (size_t d = 0; d < at.size(); d++)
@@ -223,8 +224,10 @@ std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& sha
   for (const int d : order)
     layout.axes.push_back({d, d == lane || d == inner ? block : 1, 0, 0, 0, 0});
   if (inner >= 0)
-    layout.axes.push_back({inner, 1, block, 0, 0, 0});
+    layout.axes.push_back({inner, group, block / group, 0, 0, 0});
   layout.axes.push_back({lane, 1, block, 0, 0, 0});
+  if (inner >= 0 && group > 1)
+    layout.axes.push_back({inner, 1, group, 0, 0, 0});
   return layout;
 }
 
@@ -278,6 +281,8 @@ private:
       if (!store)
         continue;
       std::vector<std::pair<int, std::vector<Affine>>> reads;
+      std::optional<DotProduct> product = dot_product(*store->value, nest, target);
+      const int64_t group = product ? product->group : 1;
       for_each(*store->value, [&](const Expr& e) {
         if (e.fn == Fn::read && e.tensor < static_cast<int>(arguments.size()) && all_free[e.tensor])
           reads.push_back({e.tensor, e.at});
@@ -298,11 +303,11 @@ private:
         int value = arguments[argument];
         const Shape& shape = graph.values[value].type.shape;
         if (free[argument]) {
-          graph.values[value].layout = layout_for(at, shape, now.schedule, nest).value_or(planar(shape.size()));
+          graph.values[value].layout = layout_for(at, shape, now.schedule, nest, group).value_or(planar(shape.size()));
           continue;
         }
         double copy = static_cast<double>(elements(shape)) * (1 + 1.0 / 32);
-        std::optional<Layout> wanted = layout_for(at, shape, ideal.schedule, nest);
+        std::optional<Layout> wanted = layout_for(at, shape, ideal.schedule, nest, group);
         if (!wanted || *wanted == *graph.values[value].layout || ideal.cycles + copy > 0.95 * now.cycles)
           continue;
         int name = graph.kernels[k + inserted].ops.front();

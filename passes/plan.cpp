@@ -85,8 +85,10 @@ public:
       for (size_t d = 0; d < box.size(); d++)
         if (uses(access, box[d].index))
           access.along.push_back(d);
-    if (reductions == 1 && is_sum)
+    if (reductions == 1 && is_sum) {
       find_sliders();
+      find_dot(free);
+    }
     int64_t bytes = 1;
     for (const Access& access : accesses)
       if (is_float(access.buffer->type.dtype) || access.buffer->type.dtype == DType::i64)
@@ -117,6 +119,28 @@ private:
     bool batch = !count && loop.begin.size() == 1 && loop.end.size() == 1 && loop.end[0].uses(batch_index);
     bool offset = loop.begin.size() != 1 || !(loop.begin[0] == Affine(0));
     return {loop.index, nest.indices[loop.index].name, count, offset || (!count && !batch)};
+  }
+
+  // The reduced index whose neighbours one instruction multiplies and adds.
+  void find_dot(const std::vector<bool>& free)
+  {
+    for (const Node& node : *stage.point) {
+      const Store* store = std::holds_alternative<Loop>(node.is) ? reduction_of(node).store : nullptr;
+      std::optional<DotProduct> product = store ? dot_product(*store->value, nest, target) : std::nullopt;
+      if (!product)
+        continue;
+      dot_group = product->group;
+      for (const Dimension& d : reduced)
+        if (dot < 0 && d.extent && !d.fixed && *d.extent % dot_group == 0 &&
+            std::all_of(product->factors.begin(), product->factors.end(), [&](const Expr* read) {
+              return is_free(read->tensor, free) // whose layout has blocks of 16
+                         ? *d.extent % 16 == 0 && std::any_of(read->at.begin(), read->at.end(),
+                                                              [&](const Affine& at) { return at.factor(d.index) == 1; })
+                         : are_neighbours(nest.buffers[read->tensor], read->at, d.index, dot_group,
+                                          [](int) { return 1; });
+            }))
+          dot = d.index;
+    }
   }
 
   void find_sliders()
@@ -222,7 +246,9 @@ private:
     bool used = std::any_of(access.at.begin(), access.at.end(), [&](const Affine& at) { return at.uses(lanes); });
     if (!used)
       return Lane::broadcast;
-    return *stride == 1 ? Lane::contiguous : *stride > 1 && *stride <= 4 ? Lane::strided : Lane::gathered;
+    return *stride == 1 || (access.in_reduction && *stride == group) ? Lane::contiguous
+           : *stride > 1 && *stride <= 4                             ? Lane::strided
+                                                                     : Lane::gathered;
   }
 
   // Channels c + i - 2: a vector of them begins inside of a block. Written out, i is a number, and so is where.
@@ -298,7 +324,7 @@ private:
       double extent = d.extent ? static_cast<double>(*d.extent) : static_cast<double>(batch);
       if (d.index != lanes && !inside.empty())
         extent *= inside[r];
-      steps *= d.index == lanes ? std::ceil(extent / width) : extent;
+      steps *= d.index == lanes ? std::ceil(extent / width) : d.index == dot ? extent / group : extent;
     }
     return steps;
   }
@@ -311,8 +337,12 @@ private:
       double count = static_cast<double>(distinct(access, tile));
       if (access.in_reduction) {
         double cost = load_cost[static_cast<int>(access.lane)] * (access.checked ? 2 : 1);
+        if (group > 1 && access.lane == Lane::broadcast) // an instruction of its own
+          cost = 0.8;
         // A panel larger than the first cache comes from the second.
-        if (access.lane == Lane::contiguous && count * static_cast<double>(width) * 4 * steps > target.l1_bytes / 2)
+        if (access.lane == Lane::contiguous &&
+            count * static_cast<double>(width * group * bytes_of(access.buffer->type.dtype)) * steps >
+                target.l1_bytes / 2)
           cost *= 5;
         loads += count * cost;
       } else if (access.is_store) {
@@ -322,7 +352,7 @@ private:
       }
     }
     double work = accs * 0.5 * operations;
-    double step = std::max({work, loads, is_sum ? 4.0 : 2.0, (accs * operations + loads) / 5});
+    double step = std::max({work, loads, group > 1 ? 6.0 : is_sum ? 4.0 : 2.0, (accs * operations + loads) / 5});
     if (reduces_lanes)
       ends += accs * 6;
     ends += accs * outer_operations * 0.5;
@@ -364,8 +394,21 @@ private:
     return sum;
   }
 
+  // Groups of neighbours lie in the lanes: all operands are the same for all of them, or lie in a row.
+  bool makes_dots(const Lanes& lanes)
+  {
+    if (dot < 0 || lanes.index < 0 || lanes.are_reduced || lanes.width < full_width)
+      return false;
+    group = dot_group;
+    return std::all_of(accesses.begin(), accesses.end(), [&](const Access& access) {
+      return !access.in_reduction || lane_of(access, lanes.index, lanes.width) <= Lane::contiguous;
+    });
+  }
+
   void consider(const Lanes& lanes)
   {
+    if (!makes_dots(lanes))
+      group = 1;
     for (Access& access : accesses) {
       access.in_lanes = lanes.index >= 0 && uses(access, lanes.index);
       access.lane = lane_of(access, lanes.index, lanes.width);
@@ -461,7 +504,8 @@ private:
       if (moves)
         spatial = true;
       else
-        stationary += stored_elements(access.buffer->layout, access.buffer->type.shape) * 4;
+        stationary +=
+            stored_elements(access.buffer->layout, access.buffer->type.shape) * bytes_of(access.buffer->type.dtype);
     }
     if (spatial || stationary == 0)
       return;
@@ -504,10 +548,17 @@ private:
   {
     int64_t block = 0;
     for (const Access& access : accesses)
-      for (const Axis& axis : access.buffer->layout.axes)
-        if (access.in_reduction && axis.modulo > 0 && access.at[axis.dim].uses(index) &&
-            (lanes < 0 || !access.at[axis.dim].uses(lanes)))
-          block = std::gcd(block, axis.modulo);
+      for (const Axis& axis : access.buffer->layout.axes) {
+        if (!access.in_reduction || axis.modulo == 0 || !access.at[axis.dim].uses(index) ||
+            (lanes >= 0 && access.at[axis.dim].uses(lanes)))
+          continue;
+        // Of a block that is cut again the outermost part counts.
+        const auto& axes = access.buffer->layout.axes;
+        if (std::none_of(axes.begin(), axes.end(), [&](const Axis& other) {
+              return other.dim == axis.dim && other.modulo > 0 && other.divide > axis.divide;
+            }))
+          block = std::gcd(block, axis.divide * axis.modulo);
+      }
     return block;
   }
 
@@ -619,7 +670,7 @@ private:
     if (reductions != 1)
       return;
     int64_t accs = accumulators(tile);
-    int chosen = innermost_of_stream(lanes);
+    int chosen = group > 1 ? dot : innermost_of_stream(lanes);
     for (const bool trimmed : {false, true}) {
       if (chosen >= 0)
         break;
@@ -649,7 +700,7 @@ private:
       } else if (d.index == chosen) {
         const int64_t block = block_of(d.index, lanes);
         for (int64_t size = std::min<int64_t>({*d.extent, most_written_out, limit}); size >= 1; size--)
-          if (*d.extent % size == 0 && block % size == 0) {
+          if (*d.extent % size == 0 && block % size == 0 && (group == 1 || size % group == 0)) {
             step.size = size;
             break;
           }
@@ -664,8 +715,10 @@ private:
   std::vector<Dimension> box, reduced;
   std::vector<Access> accesses;
   std::vector<Slider> sliders;
-  std::vector<double> inside;    // of the tile in question: for each reduced index the share of its steps
-  int reductions = 0, steps = 0; // steps: values between a point's reads and its stores
+  std::vector<double> inside;       // of the tile in question: for each reduced index the share of its steps
+  int reductions = 0, steps = 0;    // steps: values between a point's reads and its stores
+  int dot = -1;                     // a reduced index, `dot_group` steps of which may be one instruction;
+  int64_t dot_group = 1, group = 1; // group: with the lanes in question
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;
   int64_t full_width = 1;

@@ -99,14 +99,63 @@ std::optional<int64_t> memory_stride(const Buffer& buffer, const std::vector<Aff
       continue;
     if (axis.modulo > 0) {
       // Inside a block the outer part stands still, if whatever else is in the subscript keeps it aligned.
-      if (at[axis.dim].constant % axis.modulo != 0)
+      if (at[axis.dim].constant % (axis.divide * axis.modulo) != 0 || factor % axis.divide != 0)
         return std::nullopt;
-      stride += factor * strides[a];
+      stride += factor / axis.divide * strides[a];
     } else if (axis.divide == 1) {
       stride += factor * strides[a];
     }
   }
   return stride;
+}
+
+std::optional<DotProduct> dot_product(const Expr& value, const Nest& nest, const Target& target)
+{
+  if (value.fn != Fn::mul)
+    return std::nullopt;
+  DotProduct product{{}, 1};
+  DType types[2];
+  for (size_t i = 0; i < 2; i++) {
+    const Expr& factor = *value.args[i];
+    if (factor.fn != Fn::cast || factor.args[0]->fn != Fn::read || factor.args[0]->checked ||
+        nest.buffers[factor.args[0]->tensor].role == BufferRole::registers)
+      return std::nullopt;
+    product.factors.push_back(factor.args[0].get());
+    types[i] = factor.args[0]->type;
+  }
+  if (value.type == DType::f32 && types[0] == DType::bf16 && types[1] == DType::bf16 && target.dot_bf16)
+    product.group = 2;
+  else if (value.type == DType::i32 && target.dot_i8 &&
+           ((types[0] == DType::u8 && types[1] == DType::i8) || (types[0] == DType::i8 && types[1] == DType::u8)))
+    product.group = 4;
+  else
+    return std::nullopt;
+  return product;
+}
+
+bool are_neighbours(const Buffer& buffer, const std::vector<Affine>& at, int index, int64_t group,
+                    const std::function<int64_t(int)>& step)
+{
+  std::vector<int64_t> strides = axis_strides(buffer.layout, buffer.type.shape);
+  int64_t stride = 0;
+  for (size_t a = 0; a < buffer.layout.axes.size(); a++) {
+    const Axis& axis = buffer.layout.axes[a];
+    const Affine& subscript = at[axis.dim];
+    const int64_t factor = subscript.factor(index);
+    if (factor == 0)
+      continue;
+    const Affine others = subscript.without(index);
+    if (factor != 1 || (others.constant + axis.before) % group != 0 ||
+        std::any_of(others.terms.begin(), others.terms.end(),
+                    [&](const Affine::Term& t) { return t.factor * step(t.index) % group; }))
+      return false;
+    if (axis.divide % group == 0)
+      continue; // the same for all of a group
+    if (axis.divide != 1 || (axis.modulo > 0 && axis.modulo % group != 0))
+      return false;
+    stride += strides[a];
+  }
+  return stride == 1;
 }
 
 std::string to_string(const StageSchedule& s)

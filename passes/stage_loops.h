@@ -32,6 +32,17 @@ std::optional<int64_t> trip_count(const Loop&);
 // Elements between two iterations of `index` in memory, for steps within an aligned block. nullopt: not a fixed number.
 std::optional<int64_t> memory_stride(const Buffer&, const std::vector<Affine>& at, int index);
 
+// A product of two reads of narrow numbers that the target adds up in groups: acc += cast(f32, x[...]) * cast(f32, w[...])
+struct DotProduct {
+  std::vector<const Expr*> factors; // the reads
+  int64_t group;                    // products in one lane
+};
+std::optional<DotProduct> dot_product(const Expr& value, const Nest&, const Target&);
+// `group` neighbours along `index` lie beside each other, from every multiple of `group` on. `step`: what the values of
+// another index are multiples of.
+bool are_neighbours(const Buffer&, const std::vector<Affine>& at, int index, int64_t group,
+                    const std::function<int64_t(int)>& step);
+
 // How one stage is to run; as text
 //   tile n, o:32, h, w:14 reduce c:16, i, j lanes o:16 prefetch
 // Loops over tiles in this order, then the reduction's loops in this order; what remains inside a tile (32 o, 14 w) and

@@ -12,7 +12,9 @@ struct Target {
   int64_t vector_bytes = 64;    // 64 AVX-512, 32 AVX2, 16 SSE
   int vector_registers = 32;
   bool fma = true;
-  bool masks = true; // masked loads and stores cost nothing
+  bool masks = true;     // masked loads and stores cost nothing
+  bool dot_bf16 = false; // sums of two products of bf16 numbers in each 32-bit lane
+  bool dot_i8 = false;   // of four products of u8 and i8
   // Of the caches that one core sees; the host's own for it, these for a machine that has only a name.
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 32 << 20;
   int64_t lanes(int64_t element_bytes) const { return vector_bytes / element_bytes; }

@@ -20,7 +20,7 @@ void for_each_factor(const Expr& value, const std::function<void(const Expr& rea
 {
   if (value.fn == Fn::read)
     visit(value);
-  else if (value.fn == Fn::mul || value.fn == Fn::neg)
+  else if (value.fn == Fn::mul || value.fn == Fn::neg || value.fn == Fn::cast)
     for (const ExprPtr& argument : value.args)
       for_each_factor(*argument, visit);
 }

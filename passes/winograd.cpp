@@ -329,7 +329,10 @@ void winograd(Graph& graph, const Target& target, Remarks& remarks)
       const int64_t channels = m->formula.tensors[static_cast<size_t>(m->x)].type.shape[1].size,
                     filters = m->formula.tensors[static_cast<size_t>(m->sum.target)].type.shape[1].size;
       std::string why;
-      if (channels % lane_block != 0 || filters % lane_block != 0)
+      if (graph.precision && !graph.precision->weights_only)
+        why = fmt::format("its factors become {}, which tiles' sums and differences are too large for",
+                          to_string(graph.precision->type));
+      else if (channels % lane_block != 0 || filters % lane_block != 0)
         why = fmt::format("{} channels and {} filters are no multiples of {}", channels, filters, lane_block);
       else if (p.winograd > 0.9 * p.direct)
         why = fmt::format("about {:.0f} thousand cycles an image against {:.0f}", p.winograd / 1000, p.direct / 1000);

@@ -4,6 +4,7 @@
 //
 //   # Why this case is here.
 //   # run: fuse_epilogue
+//   # within: 0.3                             only for passes that round: how far results may be apart
 //   net @block(...) { ... }                    before: read, verified, run through the passes, verified
 //   ---
 //   net @block(...) { ... }                    the text that must come out
@@ -35,6 +36,7 @@ struct Golden {
   fs::path path;
   std::string name, head, before, after; // head: the comments
   std::vector<std::string> passes;
+  double within = tolerance; // of one, or of the larger of two numbers
 };
 
 std::string read_text(const fs::path& path)
@@ -67,6 +69,8 @@ Golden read_golden(const fs::path& root, const fs::path& path)
       for (std::string pass; words >> pass;)
         golden.passes.push_back(pass);
     }
+    if (line.starts_with("# within:"))
+      golden.within = std::stod(line.substr(9));
     (second ? golden.after : commented ? golden.head : golden.before) += line + "\n";
   }
   if (golden.passes.empty())
@@ -231,7 +235,8 @@ std::map<std::string, Results> run(const Program& program)
 }
 
 // Everything that the left side makes, the right one makes too. Empty, or what differs.
-std::string difference(const std::map<std::string, Results>& left, const std::map<std::string, Results>& right)
+std::string difference(const std::map<std::string, Results>& left, const std::map<std::string, Results>& right,
+                       double within)
 {
   for (const auto& [function, results] : left)
     for (const auto& [name, expected] : results) {
@@ -244,7 +249,7 @@ std::string difference(const std::map<std::string, Results>& left, const std::ma
       for (int64_t i = 0; i < expected.size(); ++i) {
         double a = expected.get(i), b = found.get(i);
         bool same = a == b || (std::isnan(a) && std::isnan(b)) ||
-                    std::abs(a - b) <= tolerance * std::max({1.0, std::abs(a), std::abs(b)});
+                    std::abs(a - b) <= within * std::max({1.0, std::abs(a), std::abs(b)});
         if (!same)
           return fmt::format("@{}: element {} of {} is {} before and {} after", function, i, name, a, b);
       }
@@ -296,7 +301,7 @@ std::string check(const Golden& golden, bool accept, const std::string& program_
   std::string found = to_string(program);
   if (to_string(parse(golden.name, found)) != found)
     return "the result does not read back to the same text:\n" + diff(found, to_string(parse(golden.name, found)));
-  if (std::string wrong = difference(before, run(program)); !wrong.empty())
+  if (std::string wrong = difference(before, run(program), golden.within); !wrong.empty())
     return "the passes changed what is computed: " + wrong;
   if (found == golden.after)
     return "";

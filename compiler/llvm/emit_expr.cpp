@@ -136,6 +136,7 @@ llvm::Value* Emitter::function(const Expr& e)
   case Fn::sqrt: return b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x);
   case Fn::rsqrt: return b.CreateFDiv(llvm::ConstantFP::get(type, 1), b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x));
   case Fn::floor: return b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, x);
+  case Fn::round: return b.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven, x);
   case Fn::exp:
   case Fn::log:
   case Fn::tanh:
@@ -158,6 +159,24 @@ llvm::Value* Emitter::divide(llvm::Value* x, llvm::Value* y, DType type)
   return b.CreateSelect(by_zero, none, b.CreateSelect(by_minus_one, b.CreateNeg(x), quotient));
 }
 
+// Clamped as a float, which is two instructions, then an i32 whose upper bytes go. What was rounded before is rounded by
+// the conversion itself.
+llvm::Value* Emitter::to_byte(const Expr& e)
+{
+  const bool rounds = e.args[0]->fn == Fn::round;
+  llvm::Value* v = value(rounds ? *e.args[0]->args[0] : *e.args[0]);
+  llvm::Type* type = v->getType();
+  auto number = [&](double x) { return llvm::ConstantFP::get(type, x); };
+  const double least = e.type == DType::u8 ? 0 : -128, most = e.type == DType::u8 ? 255 : 127;
+  if (least != 0) // NaN is 0
+    v = b.CreateSelect(b.CreateFCmpUNO(v, v), number(0), v);
+  v = b.CreateSelect(b.CreateFCmpOGT(v, number(least)), v, number(least));
+  v = b.CreateSelect(b.CreateFCmpOLT(v, number(most)), v, number(most));
+  llvm::Type* wide = type->getWithNewType(b.getInt32Ty());
+  v = rounds ? b.CreateIntrinsic(llvm::Intrinsic::lrint, {wide, type}, {v}) : b.CreateFPToSI(v, wide);
+  return b.CreateTrunc(v, type->getWithNewType(b.getInt8Ty()));
+}
+
 // Float to integer rounds towards zero and saturates (NaN is 0); integer to integer wraps around; to bool: is it not 0.
 llvm::Value* Emitter::cast(const Expr& e)
 {
@@ -170,6 +189,8 @@ llvm::Value* Emitter::cast(const Expr& e)
     return is_float(from) ? b.CreateFCmpUNE(v, llvm::Constant::getNullValue(v->getType())) : b.CreateIsNotNull(v);
   if (is_float(from) && is_float(e.type))
     return b.CreateFPCast(v, to);
+  if (is_float(from) && (e.type == DType::u8 || e.type == DType::i8))
+    return to_byte(e);
   if (is_float(from))
     return b.CreateIntrinsic(e.type == DType::u8 ? llvm::Intrinsic::fptoui_sat : llvm::Intrinsic::fptosi_sat,
                              {to, v->getType()}, {v});

@@ -1,6 +1,7 @@
 // Where an element lies: subscripts and a layout become a base pointer per loop level plus a constant.
 //
 //   axis of dimension d, divide D, stride S:   S * floor(s / D),  s = subscript + before
+//   divide D and modulo M: the remainder by D * M, divided by D
 //   s = exact + rest, where every term of `exact` is a multiple of D (its index steps that far):
 //   rest within [q*D, q*D + D)  =>  S * (exact / D + q);   for modulo D:  S * (rest - q*D)
 //
@@ -17,7 +18,7 @@ namespace cnnc {
 
 namespace {
 
-enum Memo : int64_t { memo_sum, memo_pointer, memo_quotient, memo_remainder, memo_check };
+enum Memo : int64_t { memo_sum, memo_pointer, memo_quotient, memo_remainder, memo_cut, memo_check };
 
 int64_t bounded(__int128 x)
 {
@@ -203,6 +204,8 @@ void Emitter::add_axis(Address& address, const Affine& s, int64_t stride, const 
 
   if (axis.modulo == 0 && axis.divide == 1)
     return add(s * stride);
+  if (axis.modulo != 0 && axis.divide != 1)
+    return add_cut_axis(address, s, stride, axis);
   bool remainder = axis.modulo != 0;
   int64_t divisor = remainder ? axis.modulo : axis.divide;
 
@@ -264,6 +267,50 @@ void Emitter::add_axis(Address& address, const Affine& s, int64_t stride, const 
   llvm::Value* value = quotient(s, divisor, remainder);
   if (!is_vector(value)) {
     address.computed.push_back({value, level_of(s), stride});
+    return;
+  }
+  value = b.CreateMul(value, llvm::ConstantInt::getSigned(value->getType(), stride));
+  address.vector = address.vector ? b.CreateAdd(address.vector, value) : value;
+}
+
+void Emitter::add_cut_axis(Address& address, const Affine& s, int64_t stride, const Axis& axis)
+{
+  const int64_t block = axis.divide * axis.modulo;
+  // Of each term what is a multiple of the block falls away, what is one of D can be divided.
+  Affine rest = s.constant, parts;
+  bool divides = true;
+  for (const Affine::Term& term : s.terms) {
+    const Fact& x = fact(term.index);
+    if (x.kind == Fact::Kind::scalar && term.factor * x.modulus % block == 0) {
+      rest.constant += term.factor * x.residue;
+      continue;
+    }
+    rest += Affine::of(term.index, term.factor);
+    if (x.kind == Fact::Kind::scalar && term.factor * x.modulus % axis.divide == 0 && term.factor % axis.divide == 0)
+      parts += Affine::of(term.index, term.factor / axis.divide);
+    else
+      divides = false;
+  }
+  const Range range = range_of(rest);
+  const int64_t q = floor_div(range.lo, block);
+  if (divides && q == floor_div(range.hi, block)) {
+    address.scalar += (parts + floor_div(rest.constant - q * block, axis.divide)) * stride;
+    return;
+  }
+  if (lanes.index >= 0 && rest.terms.size() == 1 && rest.terms[0].index == lanes.index) {
+    address.lanes.resize(static_cast<size_t>(lanes.count));
+    for (int lane = 0; lane < lanes.count; ++lane)
+      address.lanes[static_cast<size_t>(lane)] +=
+          stride * (floor_mod(rest.constant + rest.terms[0].factor * lane, block) / axis.divide);
+    return;
+  }
+  llvm::Value* within = quotient(rest, block, true);
+  std::vector<int64_t> key{memo_cut, reinterpret_cast<int64_t>(within), axis.divide};
+  const int level = level_of(rest);
+  llvm::Value* value = at_level(
+      level, key, [&] { return b.CreateUDiv(within, llvm::ConstantInt::getSigned(within->getType(), axis.divide)); });
+  if (!is_vector(value)) {
+    address.computed.push_back({value, level, stride});
     return;
   }
   value = b.CreateMul(value, llvm::ConstantInt::getSigned(value->getType(), stride));

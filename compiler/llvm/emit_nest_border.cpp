@@ -23,7 +23,7 @@ void Emitter::zero_border(const ZeroBorder& zero)
     fail("zero_border of " + of.name + " fixes more axes than there are");
 
   auto size_of = [&](size_t k) { return of.type.shape[static_cast<size_t>(axes[k].dim)].size; };
-  auto is_padded = [&](size_t k) { return axes[k].modulo != 0 && size_of(k) % axes[k].modulo != 0; };
+  auto is_padded = [&](size_t k) { return axes[k].modulo != 0 && size_of(k) % (axes[k].divide * axes[k].modulo) != 0; };
   // The modulo axis inside axis k whose pad lanes its last coordinate has.
   auto pads = [&](size_t k) {
     for (size_t inner = k + 1; inner < axes.size(); ++inner)
@@ -37,6 +37,9 @@ void Emitter::zero_border(const ZeroBorder& zero)
           return outer.dim == axes[k].dim && outer.divide == axes[k].modulo;
         }))
       fail("the padded axis of " + of.name + " has no outer axis before it");
+  for (size_t k = 0; k < axes.size(); ++k)
+    if (axes[k].modulo != 0 && axes[k].divide > 1 && (is_padded(k) || k < zero.at.size()))
+      fail("a block of " + of.name + " that is cut again has pads");
 
   // Is there anything to do from axis k on, `cut`: for these dimensions we are in the last block?
   std::vector<bool> cut(of.type.shape.size());

@@ -98,6 +98,9 @@ llvm::Value* Emitter::to_memory(llvm::Value* v, DType type)
     return b.CreateZExt(v, from->getWithNewType(b.getInt8Ty()));
   if (type != DType::bf16)
     return v;
+  if (target.dot_bf16 && from->isVectorTy()) // one instruction; numbers below the least normal one become zero
+    return b.CreateBitCast(b.CreateFPTrunc(v, from->getWithNewType(b.getBFloatTy())),
+                           from->getWithNewType(b.getInt16Ty()));
   // To the nearest, ties to even; a NaN keeps its upper bits and stays quiet.
   llvm::Type* wide = from->getWithNewType(b.getInt32Ty());
   auto number = [&](uint64_t x) { return llvm::ConstantInt::get(wide, x); };

@@ -27,6 +27,8 @@ llvm::Value* Emitter::updated(const Store& s, llvm::Value* old, llvm::Value** wi
   switch (s.update) {
   case Update::assign: return value(e);
   case Update::sum: {
+    if (dot_index >= 0)
+      return dot(e, old);
     if (floats && e.fn == Fn::mul)
       return fused(e, old);
     llvm::Value* v = value(e);

@@ -8,9 +8,11 @@
 #include "compiler/llvm/emitter.h"
 
 #include "ir/location.h"
+#include "passes/stage_loops.h"
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace cnnc {
 
@@ -146,6 +148,30 @@ void order_parallel(Chain& chain)
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
+// The reduced loop whose steps one instruction takes in groups, in all chains.
+void group_steps(const std::vector<Chain>& chains, const Nest& nest, const Target& target,
+                 const std::function<int64_t(int)>& step, int* index, int64_t* group)
+{
+  for (const Loop* loop : chains.front().reduced) {
+    bool fits = loop->step == 1;
+    for (const Chain& chain : chains) {
+      const std::optional<DotProduct> product = dot_product(*chain.store->value, nest, target);
+      fits = fits && product && chain.lanes && chain.store->update == Update::sum && chain.store->tap < 0 &&
+             loop->begin[0].constant % product->group == 0 && trips(*loop) % product->group == 0 &&
+             std::all_of(product->factors.begin(), product->factors.end(), [&](const Expr* read) {
+               return are_neighbours(nest.buffers[static_cast<size_t>(read->tensor)], read->at, loop->index,
+                                     product->group, step);
+             });
+      if (fits)
+        *group = product->group;
+    }
+    if (!fits)
+      continue;
+    *index = loop->index;
+    return;
+  }
+}
+
 } // namespace
 
 size_t Emitter::accumulate(std::span<const Node> all)
@@ -190,7 +216,8 @@ size_t Emitter::accumulate(std::span<const Node> all)
     const Loop& loop = *loops[depth];
     Fact& slot = facts[static_cast<size_t>(loop.index)];
     Fact outer = slot;
-    for (int64_t value = loop.begin[0].constant; value < loop.end[0].constant; value += loop.step) {
+    const int64_t step = loop.index == dot_index ? loop.step * dot_group : loop.step;
+    for (int64_t value = loop.begin[0].constant; value < loop.end[0].constant; value += step) {
       spend(1);
       slot = {};
       slot.kind = Fact::Kind::constant;
@@ -200,12 +227,20 @@ size_t Emitter::accumulate(std::span<const Node> all)
     }
     slot = outer;
   };
+  const auto step = [&](int index) {
+    const Fact& of = index < 0 ? batch : facts[static_cast<size_t>(index)];
+    return of.kind == Fact::Kind::constant  ? of.value
+           : of.kind == Fact::Kind::unknown ? 1
+                                            : std::gcd(of.modulus, of.residue);
+  };
+  group_steps(chains, nest, target, step, &dot_index, &dot_group);
   run(run, chains.front().reduced, 0, [&] {
     if (crowded)
       read_again();
     for (const Chain& chain : chains)
       run(run, chain.parallel, 0, [&] { nodes(*chain.body); });
   });
+  dot_index = -1;
   return chains.size();
 }
 

@@ -1,5 +1,5 @@
 // The state of one region's emission. The parts: emit_nest.cpp (loops, regions), emit_nest_store.cpp (stores and
-// registers), emit_nest_unroll.cpp (accumulators), emit_nest_address.cpp (where an element lies), emit_nest_memory.cpp
+// registers), emit_nest_unroll.cpp (accumulators), emit_nest_dot.cpp (narrow products), emit_nest_address.cpp (where an element lies), emit_nest_memory.cpp
 // (loads and stores of lanes), emit_nest_border.cpp (zero_border), emit_expr.cpp (values).
 //
 // Levels: 0 is the function, then one for each loop that remains a loop. Integer arithmetic of a level (sums of affine
@@ -137,6 +137,10 @@ private:
   void read_again();
   void forget_loads();
 
+  // emit_nest_dot.cpp
+  llvm::Value* dot(const Expr& product, llvm::Value* sum);
+  llvm::Value* load_groups(const Expr& read);
+
   // emit_nest_border.cpp
   void zero_border(const ZeroBorder&);
 
@@ -151,6 +155,7 @@ private:
   llvm::Value* quotient(const Affine& known, int64_t divisor, bool remainder); // scalar or of each lane
   Address address(int buffer, const std::vector<Affine>& at);
   void add_axis(Address&, const Affine& known, int64_t stride, const Axis&);
+  void add_cut_axis(Address&, const Affine& known, int64_t stride, const Axis&);
   llvm::Value* pointer(int buffer, const Address&, int64_t more = 0); // all but the lanes' part
   Mask lane_mask() const;
   // The lanes (or all) for which 0 <= at < extent; nothing is asked that the ranges prove.
@@ -178,6 +183,7 @@ private:
   llvm::Value* fused(const Expr& product, llvm::Value* addend, bool negated = false);
   llvm::Value* function(const Expr&);
   llvm::Value* cast(const Expr&);
+  llvm::Value* to_byte(const Expr&);
   llvm::Value* random(const Expr&);
   llvm::Value* reduce_lanes(const Expr&);
   llvm::Value* index_value(const Affine&);
@@ -199,6 +205,8 @@ private:
   WrittenRegisters widths; // of each register, the most lanes that the region ever writes at once
   std::map<std::vector<int64_t>, llvm::Value*> loaded; // in this straight line of code: begins with the buffer's group
   std::set<std::vector<int64_t>> stale;                // loaded before read_again(), since the last barrier
+  int dot_index = -1;                                  // while its steps are taken in groups: updates add whole groups
+  int64_t dot_group = 1;
   int64_t spent = 0;
 };
 

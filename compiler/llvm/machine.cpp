@@ -35,6 +35,8 @@ void set_numbers(Target& target)
   target.vector_registers = avx512 ? 32 : 16;
   target.fma = has("+fma");
   target.masks = avx512;
+  target.dot_bf16 = avx512 && has("+avx512bf16");
+  target.dot_i8 = avx512 && has("+avx512vnni");
 }
 
 } // namespace

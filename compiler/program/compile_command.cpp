@@ -1,4 +1,5 @@
 #include "compiler/artefact.h"
+#include "compiler/program/calibrate.h"
 #include "compiler/program/commands.h"
 #include "compiler/program/compile_options.h"
 #include "compiler/program/interrupt.h"
@@ -71,6 +72,7 @@ void parse(const Arguments& arguments, Flags& flags)
   app.add_flag("--train", flags.options.train, "with the training step; the file needs `train:`");
   add_without_option(parser, flags.without);
   add_compile_options(parser, flags.options);
+  add_precision_option(parser, flags.options);
   app.add_option("--targets", flags.targets,
                  "code for several machines in one library, such as x86-64-v3,x86-64-v4: each runs the best it can")
       ->type_name("A,B");
@@ -187,12 +189,15 @@ int compile_command(const Arguments& arguments)
   const Network network = read_network(flags.network, flags.without);
   for (const Warning& warning : network.warnings)
     std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
+  calibrate(network, flags.options, "", network.config.seed);
   if (flags.emit == "graph" && flags.options.passes.empty()) {
     give_program(program_of(network, flags.options), flags.output);
     return 0;
   }
 
   const Compiled compiled = compile(network, flags.options);
+  if (flags.options.low_precision && !flags.options.calibration.empty())
+    report(accuracy_report(network, flags.options, "", network.config.seed));
   if (flags.time) {
     Table table;
     table.add_column("pass", false, 2);

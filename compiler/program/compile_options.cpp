@@ -15,6 +15,33 @@ void add_compile_options(Parser& parser, CompileOptions& options)
       ->type_name("NAME");
 }
 
+void add_precision_option(Parser& parser, CompileOptions& options)
+{
+  parser.app
+      .add_option_function<std::string>(
+          "--precision",
+          [&](const std::string& name) {
+            options.low_precision.reset();
+            if (name == "bf16")
+              options.low_precision = LowPrecision{};
+            else if (name == "bf16-weights")
+              options.low_precision = LowPrecision{.weights_only = true};
+            else if (name == "int8")
+              options.low_precision = LowPrecision{.type = DType::i8};
+          },
+          "what forward multiplies: f32, bf16, bf16-weights (only large weights), or int8, with --calibrate")
+      ->check(CLI::IsMember({"f32", "bf16", "bf16-weights", "int8"}))
+      ->type_name("TYPE");
+  parser.app
+      .add_option(
+          "--calibrate", options.calibration,
+          "pictures (files, or folders of them): int8 takes its ranges from them, and the result is compared with "
+          "f32 on them")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("PATH");
+}
+
 void add_without_option(Parser& parser, std::vector<std::string>& layers)
 {
   parser.app

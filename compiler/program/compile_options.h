@@ -9,6 +9,9 @@ namespace cnnc {
 // -O0 ... -O3, -march
 void add_compile_options(Parser&, CompileOptions&);
 
+// --precision
+void add_precision_option(Parser&, CompileOptions&);
+
 // --without conv3,conv4
 void add_without_option(Parser&, std::vector<std::string>& layers);
 

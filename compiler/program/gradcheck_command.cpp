@@ -48,7 +48,7 @@ int64_t place_of(const cnn_tensor& tensor, int64_t element)
   for (int32_t a = 0; a < tensor.axis_count; ++a) {
     const cnn_axis& axis = tensor.axes[a];
     const int64_t from = at[static_cast<size_t>(axis.dim)] + axis.before;
-    place += (axis.modulo ? from % axis.modulo : from / axis.divide) * axis.stride;
+    place += (axis.modulo ? from / axis.divide % axis.modulo : from / axis.divide) * axis.stride;
   }
   return place;
 }

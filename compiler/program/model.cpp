@@ -1,4 +1,5 @@
 #include "compiler/program/model.h"
+#include "compiler/program/calibrate.h"
 #include "compiler/targets.h"
 #include "runtime/weights.h"
 
@@ -50,6 +51,7 @@ void add_model_options(Parser& parser, ModelOptions& options)
       ->check(CLI::Range(1, 1024));
   add_without_option(parser, options.without);
   add_compile_options(parser, options.compile);
+  add_precision_option(parser, options.compile);
 }
 
 OpenModel open_model(const ModelOptions& options, bool train)
@@ -57,6 +59,8 @@ OpenModel open_model(const ModelOptions& options, bool train)
   if (options.path.ends_with(".so")) {
     if (!options.without.empty())
       throw Error({}, fmt::format("{} is compiled: layers are taken out of its .yaml", options.path), {}, 2);
+    if (options.compile.low_precision)
+      throw Error({}, fmt::format("{} is compiled: --precision is for networks", options.path), {}, 2);
     OpenModel open{LoadedModel::from_library(options.path), {}, {}, false};
     check_version(open.model());
     check_machine(open.model());
@@ -74,6 +78,10 @@ OpenModel open_model(const ModelOptions& options, bool train)
     std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
   CompileOptions compile_options = options.compile;
   compile_options.train = train;
+  if (!compile_options.calibration.empty() &&
+      (!compile_options.low_precision || compile_options.low_precision->type != DType::i8))
+    throw Error({}, "--calibrate is for --precision int8", {}, 2);
+  calibrate(network, compile_options, options.weights, options.seed.value_or(network.config.seed));
   OpenModel open{load(compile(network, compile_options)), network.config, network.preprocessing, false};
   check_version(open.model());
   check_machine(open.model());

@@ -44,6 +44,24 @@ void show(const Dataset& dataset, const Evaluation& evaluation, int64_t count)
   print(picture_rows(pictures, picture_columns, columns > 0 ? columns : 120, is_utf8_locale()));
 }
 
+// What the same network says that multiplies f32.
+std::string beside_f32(ModelOptions options, const Dataset& dataset, const Evaluation& narrow, int64_t batch,
+                       int64_t limit)
+{
+  options.compile.low_precision.reset();
+  options.compile.calibration.clear();
+  const OpenModel open = open_model(options, false);
+  const Block parameters = parameters_of(open, options);
+  const ModelThreads threads(open.model(), options.threads);
+  const Evaluation wide = evaluate(open.model(), parameters.data(), dataset.test,
+                                   scaling_of(picture_format(open).preprocessing), threads, batch, limit);
+  int64_t same = 0;
+  for (size_t i = 0; i < std::min(wide.predictions.size(), narrow.predictions.size()); ++i)
+    same += wide.predictions[i] == narrow.predictions[i];
+  return fmt::format("f32: {} right: {:.2f} %; the same answer for {}\n", with_commas(wide.correct),
+                     100 * wide.accuracy(), with_commas(same));
+}
+
 } // namespace
 
 int test_command(const Arguments& arguments)
@@ -51,7 +69,8 @@ int test_command(const Arguments& arguments)
   Parser parser("cnnc test NETWORK --weights w.safetensors",
                 "How many of the test set's images the network gets right.",
                 {"cnnc test lenet5.yaml --weights lenet5.safetensors",
-                 "cnnc test lenet5.so --show 6             # pictures, and what it says about them"});
+                 "cnnc test lenet5.so --show 6             # pictures, and what it says about them",
+                 "cnnc test lenet5.yaml --weights lenet5.safetensors --precision bf16    # beside f32"});
   ModelOptions options;
   std::string data;
   int64_t batch = 256, limit = 0, pictures = 0;
@@ -82,6 +101,8 @@ int test_command(const Arguments& arguments)
     show(dataset, evaluation, pictures);
   print(fmt::format("{}: {} of {} right: {:.2f} %\n", dataset.name, with_commas(evaluation.correct),
                     with_commas(static_cast<int64_t>(evaluation.predictions.size())), 100 * evaluation.accuracy()));
+  if (options.compile.low_precision)
+    print(beside_f32(options, dataset, evaluation, batch, limit));
   return 0;
 }
 

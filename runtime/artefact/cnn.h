@@ -84,7 +84,7 @@ typedef enum cnn_dtype {
 } cnn_dtype;
 
 /* How a parameter lies in its block, outermost axis first: coordinate = (element[dim] + before) / divide, or
- * (element[dim] + before) % modulo where modulo is not 0; offset = sum of coordinate * stride (in elements). */
+ * (element[dim] + before) / divide % modulo where modulo is not 0; offset = sum of coordinate * stride (in elements). */
 typedef struct cnn_axis {
   int32_t dim;
   int32_t reserved;

@@ -28,7 +28,7 @@ static int64_t place(const cnn_tensor* tensor, int32_t dim, int64_t at)
     if (axis->dim != dim)
       continue;
     const int64_t moved = at + axis->before;
-    offset += (axis->modulo != 0 ? moved % axis->modulo : moved / axis->divide) * axis->stride;
+    offset += (axis->modulo != 0 ? moved / axis->divide % axis->modulo : moved / axis->divide) * axis->stride;
   }
   return offset;
 }

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -511,4 +512,52 @@ TEST_CASE("onnx: the smallest of integers is found where none has a negative")
   for (int i = 0; i < 4; ++i)
     x.set(i, std::array{3, 0, 255, 200}[static_cast<size_t>(i)]);
   CHECK(outcome(read(model), x).get(0) == 1);
+}
+
+TEST_CASE("numbers pass through 8-bit integers where the file says so")
+{
+  const auto bytes = [](DType dtype, const std::vector<int64_t>& dims, const std::function<double(int64_t)>& of) {
+    auto tensor = std::make_shared<Tensor>(dtype, dims);
+    for (int64_t i = 0; i < tensor->size(); ++i)
+      tensor->set(i, of(i));
+    return tensor;
+  };
+  const auto integer_weight = [](int64_t i) { return static_cast<double>((i * 37) % 255 - 127); };
+  const auto weight_scale = [](int64_t o) { return 0.01 * static_cast<double>(o + 1); };
+  Model model({1, 16, 3, 3}, 13, "N");
+  model.tensor("s", number(0.02)).tensor("z", bytes(DType::u8, {}, [](int64_t) { return 3.0; }));
+  model.tensor("wq", bytes(DType::i8, {4, 16, 1, 1}, integer_weight));
+  model.tensor("ws", bytes(DType::f32, {4}, weight_scale));
+  OnnxNode of_weight;
+  of_weight.op = "DequantizeLinear";
+  of_weight.name = "weight";
+  of_weight.inputs = {"wq", "ws"};
+  of_weight.outputs = {"w"};
+  of_weight.attributes = {{"axis", int64_t{0}}};
+  model.nodes.push_back(of_weight);
+  model.add("QuantizeLinear", {"s", "z"}).add("DequantizeLinear", {"s", "z"}).add("Conv", {"w"}).output();
+  const Tensor x = *random({2, 16, 3, 3}, 5, -0.2, 6);
+  Tensor expected(DType::f32, {2, 4, 3, 3});
+  for (int64_t i = 0; i < expected.size(); ++i) {
+    const int64_t n = i / 36, o = i / 9 % 4, place = i % 9;
+    double sum = 0;
+    for (int64_t c = 0; c < 16; ++c) {
+      const float real = static_cast<float>(x.get((n * 16 + c) * 9 + place)) / 0.02f;
+      const double q = std::clamp(std::nearbyint(real) + 3, 0.0f, 255.0f);
+      sum += (q - 3) * 0.02 * integer_weight(o * 16 + c) * weight_scale(o);
+    }
+    expected.set(i, sum);
+  }
+  check_equal(outcome(read(model), x), expected, 1e-4);
+
+  for (const DType dtype : {DType::i64, DType::f32}) {
+    Model other({1, 2});
+    other.tensor("s", number(0.5)).tensor("z", bytes(dtype, {}, [](int64_t) { return 0.0; }));
+    other.add("QuantizeLinear", {"s", "z"}).output();
+    CHECK_THROWS_AS(read(other), Error);
+  }
+  Model odd({1, 2, 2}); // three scales for two channels
+  odd.tensor("s", bytes(DType::f32, {3}, [](int64_t) { return 0.5; }));
+  odd.add("QuantizeLinear", {"s"}).output();
+  CHECK_THROWS_AS(read(odd), Error);
 }

@@ -182,6 +182,9 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
   folder.add("fake.so", "no library");
   folder.add("fake.ir", "net @x(");
   folder.add("short.safetensors", "abc");
+  folder.add("wide.yaml", "input: {image: [3, 8, 8]}\nlayers:\n  - conv2d: {filters: 16, kernel: 3}\n  - relu\n"
+                          "  - conv2d: {filters: 16, kernel: 3}\n");
+  fs::create_directory(folder.path / "empty");
   folder.add("lying.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10));
   fs::create_directory(folder.path / "folder.so");
   const std::set<std::string> before = folder.files();
@@ -234,6 +237,13 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
       {{"run", "lenet5.yaml", "--input", "x.npy", "--std", "0"}, 2, "--std 0"},
       {{"run", "lenet5.yaml", "--input", "x.npy", "--output", "a.npy", "--output", "b.npy"}, 2, "two files"},
       {{"run", "lenet5.yaml", "--input", "image=x.npy", "--image", "x.png"}, 2, "is given twice"},
+      {{"wide.yaml", "--precision", "int4"}, 2, "--precision"},
+      {{"wide.yaml", "--precision", "int8"}, 2, "which pictures? --calibrate"},
+      {{"wide.yaml", "--precision", "int8", "--calibrate", "empty"}, 1, "no picture and no .npy file in empty"},
+      {{"wide.yaml", "--precision", "int8", "--calibrate", "missing.png"}, 3, "missing.png"},
+      {{"wide.yaml", "--precision", "int8", "--calibrate", "fake.so"}, 1, "is not a picture"},
+      {{"wide.yaml", "--calibrate", "empty"}, 2, "--calibrate is for --precision int8"},
+      {{"run", "fake.so", "--precision", "bf16", "--input", "x.npy"}, 2, "is compiled"},
       {{"bench"}, 2, "network is required"},
       {{"bench", "lenet5.yaml", "--batch", "0"}, 2, "not in range"},
       {{"run", "lenet5.yaml", "--input", "missing.npy"}, 3, "missing.npy"},

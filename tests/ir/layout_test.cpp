@@ -66,7 +66,7 @@ TEST_CASE("channels in blocks, with a border and a gap behind the rows")
 TEST_CASE("every element has a place of its own in layouts that verify")
 {
   for (const char* text : {"{0, 1, 2, 3}", "{0, 3, 2, 1}", "{0, 1/16, 2+1+1, 3+2+0, 1%16}", "{0, 1/4, 2, 3, 1%4|3}",
-                           "{0, 2, 3, 1%32}", "{0, 1/8, 3/2, 2, 3%2, 1%8}"}) {
+                           "{0, 2, 3, 1%32}", "{0, 1/8, 3/2, 2, 3%2, 1%8}", "{0, 1/4, 2, 1/2%2, 3, 1%2}"}) {
     CAPTURE(text);
     Layout layout = parse_layout(text);
     verify(layout, shape);
@@ -78,7 +78,8 @@ TEST_CASE("layouts in which elements would share a place are refused")
 {
   for (const char* text :
        {"{0, 1, 2}", "{0, 1/16, 2, 3}", "{0, 1/16, 2, 3, 1%8}", "{0, 1, 1, 2, 3}", "{0, 2, 3, 1%16}", "{1, 0, 2, 3}",
-        "{0+1+1, 1, 2, 3}", "{0, 1/16+1+1, 2, 3, 1%16}", "{0, 1, 2, 4}", "{0|8, 1, 2, 3}", "{}"}) {
+        "{0+1+1, 1, 2, 3}", "{0, 1/16+1+1, 2, 3, 1%16}", "{0, 1, 2, 4}", "{0|8, 1, 2, 3}", "{0, 1/4, 2, 3, 1/2%4, 1%2}",
+        "{0, 1/8, 2, 3, 1/2%4, 1%2}", "{0, 1/4, 2, 3, 1/2%2}", "{0, 2, 3, 1/2%16, 1%2}", "{}"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(verify(parse_layout(text), shape), std::invalid_argument);
   }
@@ -87,7 +88,7 @@ TEST_CASE("layouts in which elements would share a place are refused")
 TEST_CASE("texts that are no layouts are refused")
 {
   for (const char* text : {"", "0, 1", "{0, 1", "{0 1}", "{0,}", "{-1}", "{0/0}", "{0%0}", "{0+1}", "{64}", "{0} x",
-                           "{99999999999999999999}", "{0|-4}"}) {
+                           "{99999999999999999999}", "{0|-4}", "{0/2%0}", "{0/1000000000000%1000000000000}"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(parse_layout(text), std::invalid_argument);
   }

@@ -1,0 +1,232 @@
+#include "compiler/program/calibrate.h"
+
+#include "compiler/program/run_input.h"
+#include "passes/lower_precision.h"
+#include "runtime/model.h"
+#include "runtime/weights.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fmt/format.h>
+
+namespace cnnc {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double left_out = 1e-4; // of the numbers, at either end
+
+bool is_input_file(const fs::path& path)
+{
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string known[] = {".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".npy"};
+  return std::find(std::begin(known), std::end(known), ending) != std::end(known);
+}
+
+// Files as they are, of a folder those that are pictures or arrays, by name.
+std::vector<std::string> files_of(const std::vector<std::string>& paths)
+{
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (!fs::is_directory(path, error)) {
+      files.push_back(path);
+      continue;
+    }
+    std::vector<std::string> inside;
+    for (const auto& entry : fs::directory_iterator(path, error))
+      if (is_input_file(entry.path()))
+        inside.push_back(entry.path().string());
+    if (error)
+      throw Error({}, fmt::format("cannot read the folder {}: {}", path, error.message()), {}, 3);
+    if (inside.empty())
+      throw Error({}, fmt::format("--calibrate: there is no picture and no .npy file in {}", path));
+    std::sort(inside.begin(), inside.end());
+    files.insert(files.end(), inside.begin(), inside.end());
+  }
+  if (files.empty())
+    throw Error({}, "which pictures? --calibrate FOLDER, or files: the ranges of integers are taken from them", {}, 2);
+  return files;
+}
+
+std::vector<Tensor> inputs_of(const Network& network, const cnn_model& model, const std::vector<std::string>& paths)
+{
+  if (model.input_count != 1)
+    throw Error({}, fmt::format("--calibrate: {} has {} inputs, pictures are for one", model.name, model.input_count));
+  std::vector<int64_t> dims = dims_of(model.inputs[0], 1);
+  if (has_images(model.inputs[0]) || dims.size() == 4)
+    dims.erase(dims.begin());
+  const auto stated = network.preprocessing.find(model.inputs[0].name);
+  const Preprocessing preprocessing =
+      stated == network.preprocessing.end() ? default_preprocessing(dims) : stated->second;
+  std::vector<Tensor> inputs;
+  for (const std::string& file : files_of(paths))
+    inputs.push_back(read_input(file, model.inputs[0], preprocessing));
+  return inputs;
+}
+
+class Runner {
+public:
+  Runner(Compiled program, const std::string& weights, uint64_t seed)
+      : compiled(std::move(program)),
+        loaded(load(compiled)),
+        parameters(first_parameters(*loaded.model, seed))
+  {
+    if (!weights.empty())
+      load_weights(*loaded.model, parameters.data(), weights);
+  }
+
+  const cnn_model& model() const { return *loaded.model; }
+
+  std::vector<Tensor> run(const Tensor& input) const
+  {
+    const int64_t batch = has_images(model().inputs[0]) ? input.dims[0] / -model().inputs[0].dims[0] : 1;
+    std::vector<Tensor> outputs;
+    std::vector<void*> out;
+    for (int32_t o = 0; o < model().output_count; ++o)
+      outputs.emplace_back(dtype_of(model().outputs[o]), dims_of(model().outputs[o], batch));
+    for (Tensor& output : outputs)
+      out.push_back(output.bytes.data());
+    const void* in = input.bytes.data();
+    const Block workspace = workspace_of(model(), batch, 1, CNN_FORWARD);
+    check(model(), model().forward(parameters.data(), batch, &in, out.data(), workspace.data(), nullptr),
+          "run forward");
+    return outputs;
+  }
+
+private:
+  Compiled compiled;
+  LoadedModel loaded;
+  Block parameters;
+};
+
+// The pipeline up to lower_precision, or from there on.
+std::vector<std::string> passes(int level, bool before)
+{
+  std::vector<std::string> names;
+  bool is_before = true;
+  for (const PassDef& pass : pipeline()) {
+    is_before = is_before && pass.name != "lower_precision";
+    if (is_before == before && pass.level <= level)
+      names.push_back(pass.name);
+  }
+  return names;
+}
+
+// The range is widened by what this tensor has.
+void widen(LowPrecision::Range& range, const Tensor& tensor)
+{
+  if (tensor.size() == 0)
+    return;
+  std::vector<float> numbers(tensor.data<float>(), tensor.data<float>() + tensor.size());
+  std::erase_if(numbers, [](float x) { return !std::isfinite(x); });
+  if (numbers.empty())
+    return;
+  const auto skip = static_cast<std::ptrdiff_t>(left_out * static_cast<double>(numbers.size()));
+  const auto low = numbers.begin() + skip, high = numbers.end() - 1 - skip;
+  std::nth_element(numbers.begin(), low, numbers.end());
+  range.low = std::min(range.low, static_cast<double>(*low));
+  std::nth_element(numbers.begin(), high, numbers.end());
+  range.high = std::max(range.high, static_cast<double>(*high));
+}
+
+} // namespace
+
+void calibrate(const Network& network, CompileOptions& options, const std::string& weights, uint64_t seed)
+{
+  if (!options.low_precision && !options.calibration.empty())
+    throw Error({}, "--calibrate is for --precision int8, or to compare another precision with f32", {}, 2);
+  if (!options.low_precision || options.low_precision->type != DType::i8 || !options.low_precision->ranges.empty())
+    return;
+  CompileOptions first = options;
+  first.train = false;
+  first.passes = passes(options.level, true);
+  first.print_after.clear();
+  Compiled compiled = compile(network, first);
+  Graph& graph = compiled.program.functions[0];
+  const std::vector<std::string> names = values_to_calibrate(graph);
+  graph.precision.reset();
+  if (names.empty())
+    std::fprintf(stderr, "note: %s: no range has to be found; layers without integers stay f32 (--explain)\n",
+                 network.forward.name.c_str());
+  if (names.empty() && options.calibration.empty())
+    return;
+  // Before more is compiled.
+  files_of(options.calibration);
+  // What the outputs are, "" for the network's own.
+  std::vector<std::string> shown;
+  shown.resize(graph.outputs.size());
+  for (const std::string& name : names) {
+    const int value = graph.find(name);
+    const auto output = std::find(graph.outputs.begin(), graph.outputs.end(), value);
+    if (output != graph.outputs.end()) {
+      shown[static_cast<size_t>(output - graph.outputs.begin())] = name;
+    } else if (graph.values[static_cast<size_t>(value)].kind == ValueKind::result) {
+      graph.outputs.push_back(value);
+      shown.push_back(name);
+    }
+  }
+  CompileOptions second = first;
+  second.low_precision.reset();
+  second.passes = passes(options.level, false);
+  Compiled rest = compile(std::move(compiled.program), second);
+  if (second.weights.empty() && !compiled.weights.empty())
+    rest.weights = std::move(compiled.weights);
+  const Runner runner(std::move(rest), weights, seed);
+  for (const Tensor& input : inputs_of(network, runner.model(), options.calibration)) {
+    const std::string of_input = runner.model().inputs[0].name;
+    if (std::find(names.begin(), names.end(), of_input) != names.end())
+      widen(options.low_precision->ranges[of_input], input);
+    const std::vector<Tensor> outputs = runner.run(input);
+    for (size_t o = 0; o < outputs.size(); ++o)
+      if (!shown[o].empty())
+        widen(options.low_precision->ranges[shown[o]], outputs[o]);
+  }
+}
+
+std::string accuracy_report(const Network& network, const CompileOptions& options, const std::string& weights,
+                            uint64_t seed)
+{
+  CompileOptions wide = options;
+  wide.low_precision.reset();
+  wide.train = false;
+  wide.print_after.clear();
+  CompileOptions narrow = options;
+  narrow.train = false;
+  narrow.print_after.clear();
+  const Runner reference(compile(network, wide), weights, seed), runner(compile(network, narrow), weights, seed);
+  double square = 0, square_of_difference = 0, largest = 0;
+  int64_t pictures = 0, agree = 0;
+  for (const Tensor& input : inputs_of(network, reference.model(), options.calibration)) {
+    const std::vector<Tensor> expected = reference.run(input), found = runner.run(input);
+    for (size_t o = 0; o < expected.size(); ++o)
+      for (int64_t i = 0; i < expected[o].size(); ++i) {
+        const double e = expected[o].get(i), d = found[o].get(i) - e;
+        square += e * e;
+        square_of_difference += d * d;
+        largest = std::max(largest, std::abs(d));
+      }
+    const int64_t count = expected[0].dims.empty() ? 1 : expected[0].dims[0],
+                  size = expected[0].size() / std::max<int64_t>(count, 1);
+    const auto top = [&](const Tensor& tensor, int64_t image) {
+      int64_t best = 0;
+      for (int64_t i = 1; i < size; ++i)
+        if (tensor.get(image * size + i) > tensor.get(image * size + best))
+          best = i;
+      return best;
+    };
+    for (int64_t image = 0; image < count; ++image, ++pictures)
+      agree += top(expected[0], image) == top(found[0], image);
+  }
+  return fmt::format("{} against f32 on {} pictures: {} have the same largest output; outputs differ by {:.2g} (L2, "
+                     "relative), at most by {:.2g}\n",
+                     name_of(*options.low_precision), pictures, agree,
+                     square > 0 ? std::sqrt(square_of_difference / square) : 0, largest);
+}
+
+} // namespace cnnc

@@ -1,0 +1,643 @@
+// Contractions multiply narrower numbers than the rest of the network computes with.
+//
+//   %r : f32[n,64,56,56]                         %r.bf16 = cast %r {to = "bf16"} : bf16[n,64,56,56]
+//   @w : f32[64,64,3,3]                          %w.bf16 = cast @w {to = "bf16"} : bf16[64,64,3,3]
+//   %c = conv2d %r, @w                     =>    %c = formula %r.bf16, %w.bf16 {text = "
+//                                                  c[n,o,h,w] += cast(f32, r[n,c,h + i,w + j]) * cast(f32, w[o,c,i,j])"}
+//
+// A contraction is out += a * b, where b is made of parameters alone. Both become narrow where they share a reduced
+// index that neither subscript scales: a target with such an instruction multiplies neighbours along it in one step.
+// Where they do not (a depthwise window, a dense layer that looks through a flatten), or where only weights were asked
+// for, a large b of which each element is read once an image becomes bf16 alone: that halves what comes from memory.
+//
+// With `precision i8`, a is u8 with one scale and zero for all of it, of the range that it was found to have; b is i8
+// with one scale for each element of the dimension that the result shares with it. Sums are i32:
+//
+//   q[...] = cast(u8, round(r[...] / s + z))     w.i8[o,c] = cast(i8, round(w[o,c] * 127 / most[o]))
+//   acc[n,o] += cast(i32, q[n,c]) * cast(i32, w.i8[o,c])
+//   c[n,o] = cast(f32, acc[n,o]) * factor[o] + offset[o]       factor = s*most/127, offset = bias - z*factor*sum of w.i8
+//
+// Only where nothing but a bias stands beside the sum, and where a term outside (which is left out, as if q were z) and
+// a zero are the same.
+//
+// What was made narrow for one reader is read so by all; what only moves numbers (a concatenation, a pool that takes
+// the largest) moves narrow ones, which share one range. All that is not a contraction is computed as before.
+//
+// Needs:  gradients are ops; no kernels yet.
+// Leaves: `precision` is gone from the graph.
+#include "passes/lower_precision.h"
+
+#include "passes/formula_op.h"
+#include "passes/pass.h"
+#include "passes/prepared.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+namespace cnnc {
+
+namespace {
+
+constexpr int64_t large = 1 << 15; // elements: smaller weights stay in the first cache in any form
+
+// out += a * b.
+struct Contraction {
+  int a = -1, b = -1; // values
+  bool has_neighbours = false;
+  bool is_read_once = false; // each element of b, for each image
+  // Of integers:
+  bool is_whole = false;        // bias + sum is all there is
+  bool reaches_outside = false; // terms may be left out
+  int bias = -1;
+  size_t statement = 0, channel = 0, weight_channel = 0; // the sum; the dimensions that the result and b share
+};
+
+// q = round(x / scale) + zero, in 0 ... 255.
+struct Code {
+  double scale = 1, zero = 0;
+};
+
+class Lowering {
+public:
+  Lowering(Graph& graph, Remarks& remarks)
+      : graph(graph),
+        remarks(remarks),
+        asked(*graph.precision),
+        is_integer(asked.type == DType::i8),
+        type(is_integer ? DType::u8 : asked.type)
+  {
+    is_parameter = steady_values(graph);
+    contractions.resize(graph.ops.size());
+    for (size_t o = 0; o < graph.ops.size(); ++o)
+      contractions[o] = contraction_of(graph.ops[o]);
+    if (is_integer)
+      for (const Op& op : graph.ops)
+        take_range(op);
+  }
+
+  void run()
+  {
+    graph.precision.reset();
+    for (size_t o = 0; o < graph.ops.size(); ++o)
+      choose(graph.ops[o], contractions[o]);
+    rewrite();
+  }
+
+  // Values that `run` would make narrow, were their ranges known.
+  std::set<int> candidates()
+  {
+    for (const Contraction& c : contractions)
+      if (c.b >= 0 && is_candidate(c))
+        want(c.a);
+    std::erase_if(wanted, [&](int number) { return asked.ranges.contains(value(number).name); });
+    return wanted;
+  }
+
+private:
+  const Value& value(int number) const { return graph.values[static_cast<size_t>(number)]; }
+
+  // x = (cast(f32, q) - zero) * scale: the numbers that q can stand for.
+  void take_range(const Op& op)
+  {
+    if (op.def != &op_formula || op.outputs.size() != 1)
+      return;
+    const Formula formula = formula_of(graph, op);
+    if (formula.statements.size() != 1 || formula.statements[0].value->fn != Fn::mul)
+      return;
+    const Expr* number = formula.statements[0].value->args[0].get();
+    const Expr& scale = *formula.statements[0].value->args[1];
+    double zero = 0;
+    if (number->fn == Fn::sub && number->args[1]->fn == Fn::constant) {
+      zero = number->args[1]->value;
+      number = number->args[0].get();
+    }
+    if (scale.fn != Fn::constant || !(scale.value > 0) || number->fn != Fn::cast || number->type != DType::f32 ||
+        number->args[0]->fn != Fn::read)
+      return;
+    const DType from = number->args[0]->type;
+    if (from != DType::u8 && from != DType::i8)
+      return;
+    const double least = from == DType::u8 ? 0 : -128;
+    asked.ranges.try_emplace(value(op.outputs[0]).name,
+                             LowPrecision::Range{(least - zero) * scale.value, (least + 255 - zero) * scale.value});
+  }
+
+  Contraction contraction_of(const Op& op) const
+  {
+    Contraction found;
+    const Formula formula = formula_of(graph, op);
+    for (size_t number = 0; number < formula.statements.size(); ++number) {
+      const Statement& s = formula.statements[number];
+      if (s.update != Update::sum || s.value->fn != Fn::mul || s.value->type != DType::f32)
+        continue;
+      const Expr *a = s.value->args[0].get(), *b = s.value->args[1].get();
+      for (const Expr* read : {a, b})
+        if (read->fn != Fn::read || read->checked || read->type != DType::f32 ||
+            formula.tensors[static_cast<size_t>(read->tensor)].role != Role::input)
+          return {};
+      if (is_parameter[static_cast<size_t>(operand(op, formula, a->tensor))])
+        std::swap(a, b);
+      const int data = operand(op, formula, a->tensor), weight = operand(op, formula, b->tensor);
+      if (found.b >= 0 || is_parameter[static_cast<size_t>(data)] || !is_parameter[static_cast<size_t>(weight)] ||
+          !has_batch(value(data).type.shape) || value(weight).type.shape.size() < 2)
+        return {};
+      found.a = data;
+      found.b = weight;
+      found.statement = number;
+      for (size_t i = 0; i < s.indices.size(); ++i)
+        found.has_neighbours =
+            found.has_neighbours || (!s.is_output_index(static_cast<int>(i)) && s.indices[i].extent.size % 16 == 0 &&
+                                     is_plain(a->at, static_cast<int>(i)) && is_plain(b->at, static_cast<int>(i)));
+      for (size_t i = 0; i < s.indices.size(); ++i)
+        found.is_read_once =
+            (i == 0 || found.is_read_once) &&
+            (s.indices[i].extent.batch ||
+             std::any_of(b->at.begin(), b->at.end(), [&](const Affine& at) { return at.uses(static_cast<int>(i)); }));
+      found.reaches_outside = !is_inside(a->at, value(data).type.shape, s.indices);
+      found.is_whole = is_whole(op, formula, s, *b, found);
+    }
+    return found;
+  }
+
+  // The index stands in one subscript, by itself or behind multiples of what it runs through.
+  static bool is_plain(const std::vector<Affine>& at, int index)
+  {
+    int uses = 0;
+    bool plain = true;
+    for (const Affine& subscript : at)
+      if (subscript.uses(index)) {
+        ++uses;
+        plain = plain && subscript.factor(index) == 1 && subscript.constant % 16 == 0;
+        for (const Affine::Term& term : subscript.terms)
+          plain = plain && (term.index == index || term.factor % 16 == 0);
+      }
+    return plain && uses == 1;
+  }
+
+  static bool is_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices)
+  {
+    for (size_t d = 0; d < at.size(); ++d)
+      if (!cnnc::is_inside(at[d], shape[d], indices))
+        return false;
+    return true;
+  }
+
+  // y[n,o] = bias[o], y[n,o] += a * b, and y shares one dimension with b.
+  bool is_whole(const Op& op, const Formula& formula, const Statement& sum, const Expr& b, Contraction& found) const
+  {
+    const FormulaTensor& y = formula.tensors[static_cast<size_t>(sum.target)];
+    if (y.role != Role::output || op.outputs.size() != 1 || y.type.dtype != DType::f32)
+      return false;
+    int shared = 0;
+    for (size_t d = 0; d < sum.at.size(); ++d) {
+      const int bare = sum.at[d].bare();
+      if (bare < 0 || sum.indices[static_cast<size_t>(bare)].extent != y.type.shape[d])
+        return false;
+      for (size_t k = 0; k < b.at.size(); ++k)
+        if (b.at[k] == sum.at[d]) {
+          found.channel = d;
+          found.weight_channel = k;
+          ++shared;
+        }
+    }
+    if (shared != 1)
+      return false;
+    for (const Statement& s : formula.statements) {
+      if (&s == &sum)
+        continue;
+      if (s.target != sum.target || s.update != Update::assign || s.value->fn != Fn::read ||
+          formula.tensors[static_cast<size_t>(s.value->tensor)].role != Role::input || s.value->at.size() != 1 ||
+          !(s.value->at[0] == s.at[found.channel]) || s.value->at[0].bare() < 0 || found.bias >= 0)
+        return false;
+      found.bias = operand(op, formula, s.value->tensor);
+      if (!is_parameter[static_cast<size_t>(found.bias)])
+        return false;
+    }
+    return true;
+  }
+
+  static int operand(const Op& op, const Formula& formula, int tensor)
+  {
+    size_t number = 0;
+    for (int t = 0; t < tensor; ++t)
+      number += formula.tensors[static_cast<size_t>(t)].role == Role::input;
+    return op.inputs[static_cast<size_t>(formula.input_numbers[number])];
+  }
+
+  // ---- what becomes narrow ----
+
+  bool is_candidate(const Contraction& c) const
+  {
+    return c.has_neighbours && !asked.weights_only && (!is_integer || c.is_whole);
+  }
+
+  void choose(const Op& op, Contraction& c)
+  {
+    if (c.b < 0)
+      return;
+    const bool is_large = c.is_read_once && elements(value(c.b).type.shape) >= large;
+    if (is_candidate(c) && (!is_integer || has_code(op, c))) {
+      want(c.a);
+      remarks.add(op.location, fmt::format("{} multiplies {}", value(op.outputs[0]).name, to_string(asked.type)));
+      return;
+    }
+    c.has_neighbours = false;
+    if (!is_large)
+      c = {};
+    else
+      remarks.add(op.location, fmt::format("{} multiplies weights as bf16", value(op.outputs[0]).name));
+  }
+
+  bool has_code(const Op& op, const Contraction& c)
+  {
+    const auto range = asked.ranges.find(value(c.a).name);
+    std::string why;
+    if (range == asked.ranges.end())
+      why = fmt::format("the range of {} is not known", value(c.a).name);
+    else if (range->second.low < 0 && c.reaches_outside)
+      why = fmt::format("{} has numbers below zero, and a border of zeros", value(c.a).name);
+    if (!why.empty())
+      remarks.add(op.location, fmt::format("{} stays as it is: {}", value(op.outputs[0]).name, why));
+    return why.empty();
+  }
+
+  // `number` shall exist in the narrow type; and what it was moved from, if it was only moved.
+  void want(int number)
+  {
+    if (!wanted.insert(number).second || value(number).kind != ValueKind::result)
+      return;
+    const Op& op = graph.ops[static_cast<size_t>(value(number).op)];
+    if (!only_moves(op))
+      return;
+    moved.insert(value(number).op);
+    for (int input : op.inputs)
+      if (input >= 0) {
+        join(input, number);
+        want(input);
+      }
+  }
+
+  // One result, each element of which is some element of an operand, or a zero.
+  bool only_moves(const Op& op) const
+  {
+    if (op.outputs.size() != 1 || op.def == &op_formula)
+      return false;
+    for (int input : op.inputs)
+      if (input >= 0 && (value(input).type.dtype != DType::f32 || !has_batch(value(input).type.shape)))
+        return false;
+    const Formula formula = formula_of(graph, op);
+    return std::all_of(formula.statements.begin(), formula.statements.end(), [&](const Statement& s) {
+      // A zero has another code where the numbers below zero have some.
+      const bool is_zero = s.value->fn == Fn::constant && s.value->value == 0 && !is_integer;
+      return s.update != Update::sum && s.tap < 0 && (s.value->fn == Fn::read || is_zero) &&
+             formula.tensors[static_cast<size_t>(s.target)].role == Role::output;
+    });
+  }
+
+  // Values that share one code.
+  int first(int number)
+  {
+    while (same_code.contains(number))
+      number = same_code.at(number);
+    return number;
+  }
+  void join(int a, int b)
+  {
+    a = first(a);
+    b = first(b);
+    if (a != b)
+      same_code[a] = b;
+  }
+
+  Code code_of(int number)
+  {
+    double low = 0, high = 0;
+    for (int other : wanted)
+      if (first(other) == first(number))
+        if (auto range = asked.ranges.find(value(other).name); range != asked.ranges.end()) {
+          low = std::min(low, range->second.low);
+          high = std::max(high, range->second.high);
+        }
+    Code code;
+    code.scale = high > low ? static_cast<float>((high - low) / 255) : 1;
+    code.zero = std::clamp(std::nearbyint(-low / code.scale), 0.0, 255.0);
+    return code;
+  }
+
+  // ---- the new ops ----
+
+  void rewrite()
+  {
+    std::vector<Op> old;
+    old.swap(graph.ops);
+    for (int number : wanted)
+      if (value(number).kind != ValueKind::result)
+        make_narrow(number, type, value(number).location);
+    for (size_t o = 0; o < old.size(); ++o) {
+      Op& op = old[o];
+      const Location where = op.location;
+      const std::vector<int> outputs = op.outputs;
+      if (moved.contains(static_cast<int>(o)))
+        move(op);
+      else if (is_integer && contractions[o].has_neighbours && code_of(contractions[o].a).zero != 0 &&
+               contractions[o].reaches_outside)
+        read_narrow(op, -1); // its operand has got the code of others
+      else if (is_integer && contractions[o].has_neighbours)
+        contract(op, contractions[o]);
+      else
+        read_narrow(op, contractions[o].b);
+      for (int output : outputs)
+        if (wanted.contains(output) && !narrow.contains(output))
+          make_narrow(output, type, where);
+    }
+    compact(graph);
+  }
+
+  // The same op on narrow numbers.
+  void move(Op& op)
+  {
+    Op narrow_op = op;
+    for (int& input : narrow_op.inputs)
+      if (input >= 0)
+        input = narrow.at(input);
+    const int to = op.outputs[0];
+    narrow_op.outputs = {new_value(to, type)};
+    narrow[to] = narrow_op.outputs[0];
+    append(std::move(narrow_op));
+    if (std::find(graph.outputs.begin(), graph.outputs.end(), to) != graph.outputs.end())
+      append(std::move(op));
+  }
+
+  int new_value(int of, DType narrow_type)
+  {
+    Value made;
+    made.name = fmt::format("{}.{}", value(of).name, to_string(narrow_type));
+    made.type = {narrow_type, value(of).type.shape};
+    made.location = value(of).location;
+    return graph.add_value(std::move(made));
+  }
+
+  void append(Op op)
+  {
+    for (size_t k = 0; k < op.outputs.size(); ++k) {
+      Value& made = graph.values[static_cast<size_t>(op.outputs[k])];
+      made.op = static_cast<int>(graph.ops.size());
+      made.output = static_cast<int>(k);
+    }
+    graph.ops.push_back(std::move(op));
+  }
+
+  void make_narrow(int number, DType to, const Location& where)
+  {
+    const std::string name = fmt::format("{}.{}", value(number).name, to_string(to));
+    if (to != DType::u8) {
+      const int op = graph.add_op(*find_op("cast"), name, {number}, {{"to", std::string(to_string(to))}}, where);
+      narrow[number] = graph.ops[static_cast<size_t>(op)].outputs[0];
+      return;
+    }
+    const Code code = code_of(number);
+    Formula f = formula({{"x", value(number).type}}, {"q", {DType::u8, value(number).type.shape}});
+    const std::vector<Affine> at = every_element(f, 1);
+    const ExprPtr scaled = call(Fn::mul, {read(0, DType::f32, at), constant(1 / code.scale, DType::f32)});
+    f.statements[0].value =
+        cast(DType::u8, call(Fn::round, {call(Fn::add, {scaled, constant(code.zero, DType::f32)})}));
+    narrow[number] = add(f, name, {number}, where);
+  }
+
+  ExprPtr decoded(int number, ExprPtr narrow_read)
+  {
+    const DType from = narrow_read->type;
+    ExprPtr result = cast(DType::f32, std::move(narrow_read));
+    if (from != DType::u8)
+      return result;
+    const Code code = code_of(number);
+    if (code.zero != 0)
+      result = call(Fn::sub, {result, constant(code.zero, DType::f32)});
+    return call(Fn::mul, {result, constant(code.scale, DType::f32)});
+  }
+
+  // Operands that are there as narrow numbers are read so, and so is this op's own weight.
+  void read_narrow(Op& op, int weight)
+  {
+    if (weight >= 0 && !narrow.contains(weight))
+      make_narrow(weight, DType::bf16, op.location);
+    const auto is_narrow = [&](int input) {
+      return input >= 0 && narrow.contains(input) && (wanted.contains(input) || input == weight);
+    };
+    if (std::none_of(op.inputs.begin(), op.inputs.end(), is_narrow))
+      return append(std::move(op));
+    Formula f = formula_of(graph, op);
+    std::vector<int> inputs, from(f.tensors.size(), -1);
+    for (size_t t = 0; t < f.tensors.size(); ++t) {
+      if (f.tensors[t].role != Role::input)
+        continue;
+      const int input = operand(op, f, static_cast<int>(t));
+      inputs.push_back(is_narrow(input) ? narrow.at(input) : input);
+      if (is_narrow(input)) {
+        from[t] = input;
+        f.tensors[t].type.dtype = value(narrow.at(input)).type.dtype;
+      }
+    }
+    for (Statement& s : f.statements)
+      s.value = transform(s.value, [&](const ExprPtr& e) -> ExprPtr {
+        if (e->fn != Fn::read || from[static_cast<size_t>(e->tensor)] < 0)
+          return e;
+        const auto t = static_cast<size_t>(e->tensor);
+        return decoded(from[t], read(e->tensor, f.tensors[t].type.dtype, e->at, e->checked));
+      });
+    op.attributes = attributes_of(f);
+    op.def = &op_formula;
+    op.inputs = std::move(inputs);
+    append(std::move(op));
+  }
+
+  // ---- integers ----
+
+  struct Weight {
+    int integers, most, sum; // values: i8 as b; f32, one an element of the channel: largest, and sum of the integers
+  };
+
+  // One input after the other, one output, no statements.
+  static Formula formula(const std::vector<std::pair<std::string, TensorType>>& inputs,
+                         const std::pair<std::string, TensorType>& output)
+  {
+    Formula f;
+    for (const auto& [name, input_type] : inputs) {
+      f.input_numbers.push_back(static_cast<int>(f.tensors.size()));
+      f.tensors.push_back({name, Role::input, input_type});
+    }
+    f.tensors.push_back({output.first, Role::output, output.second});
+    return f;
+  }
+
+  // An assignment to each element of a tensor, without a value yet; returns the subscripts.
+  static std::vector<Affine> every_element(Formula& f, int target)
+  {
+    Statement s;
+    s.target = target;
+    const Shape& shape = f.tensors[static_cast<size_t>(target)].type.shape;
+    for (size_t d = 0; d < shape.size(); ++d) {
+      s.indices.push_back({shape[d].batch ? "n" : fmt::format("i{}", d), shape[d]});
+      s.at.push_back(Affine::of(static_cast<int>(d)));
+    }
+    f.statements.push_back(s);
+    return s.at;
+  }
+
+  // f[o] update= value, over all elements of operand 0, whose dimension `channel` is o.
+  static std::vector<Affine> every_element_of(Formula& f, int target, size_t channel, Update update)
+  {
+    Statement s;
+    s.target = target;
+    s.update = update;
+    std::vector<Affine> at;
+    const Shape& shape = f.tensors[0].type.shape;
+    for (size_t d = 0; d < shape.size(); ++d) {
+      s.indices.push_back({fmt::format("i{}", d), shape[d]});
+      at.push_back(Affine::of(static_cast<int>(d)));
+    }
+    s.at = {at[channel]};
+    f.statements.push_back(std::move(s));
+    return at;
+  }
+
+  int add(const Formula& f, const std::string& name, std::vector<int> inputs, const Location& where)
+  {
+    const int op = graph.add_op(op_formula, name, std::move(inputs), attributes_of(f), where);
+    return graph.ops[static_cast<size_t>(op)].outputs[0];
+  }
+
+  const Weight& weight_of(const Contraction& c, const Location& where)
+  {
+    auto [found, is_new] = weights.try_emplace({c.b, c.weight_channel});
+    Weight& weight = found->second;
+    if (!is_new)
+      return weight;
+    const TensorType wide = value(c.b).type;
+    const std::string name = value(c.b).name;
+    const TensorType each{DType::f32, {wide.shape[c.weight_channel]}}, integers{DType::i8, wide.shape};
+    {
+      Formula f = formula({{"w", wide}}, {"most", each});
+      const std::vector<Affine> at = every_element_of(f, 1, c.weight_channel, Update::max);
+      f.statements[0].value = call(Fn::abs, {read(0, DType::f32, at)});
+      weight.most = add(f, name + ".most", {c.b}, where);
+    }
+    {
+      Formula f = formula({{"w", wide}, {"most", each}}, {"q", integers});
+      const std::vector<Affine> at = every_element(f, 2);
+      const ExprPtr most = read(1, DType::f32, {at[c.weight_channel]}), zero = constant(0, DType::f32);
+      const ExprPtr scale =
+          call(Fn::select, {call(Fn::less, {zero, most}), call(Fn::div, {constant(127, DType::f32), most}), zero});
+      f.statements[0].value = cast(DType::i8, call(Fn::round, {call(Fn::mul, {read(0, DType::f32, at), scale})}));
+      weight.integers = add(f, name + ".i8", {c.b, weight.most}, where);
+    }
+    {
+      Formula f = formula({{"q", integers}}, {"sum", each});
+      const std::vector<Affine> at = every_element_of(f, 1, c.weight_channel, Update::sum);
+      f.statements[0].value = cast(DType::f32, read(0, DType::i8, at));
+      weight.sum = add(f, name + ".sum", {weight.integers}, where);
+    }
+    return weight;
+  }
+
+  // Dead ones go: a sum that is not used, a bias that was read elsewhere.
+  void contract(Op& op, const Contraction& c)
+  {
+    const Location where = op.location;
+    const Weight weight = weight_of(c, where);
+    const Code code = code_of(c.a);
+    const TensorType each = value(weight.most).type;
+    const std::string name = value(op.outputs[0]).name;
+
+    Formula of_factor = formula({{"most", each}}, {"factor", each});
+    std::vector<Affine> at = every_element(of_factor, 1);
+    of_factor.statements[0].value = call(Fn::mul, {read(0, DType::f32, at), constant(code.scale / 127, DType::f32)});
+    const int factor = add(of_factor, name + ".factor", {weight.most}, where);
+
+    int offset = c.bias;
+    if (code.zero != 0) {
+      Formula f = formula({{"sum", each}, {"factor", each}}, {"offset", each});
+      std::vector<int> inputs{weight.sum, factor};
+      if (c.bias >= 0) {
+        f = formula({{"sum", each}, {"factor", each}, {"bias", each}}, {"offset", each});
+        inputs.push_back(c.bias);
+      }
+      at = every_element(f, static_cast<int>(inputs.size()));
+      const ExprPtr moved_by = call(Fn::mul, {call(Fn::mul, {read(0, DType::f32, at), read(1, DType::f32, at)}),
+                                              constant(code.zero, DType::f32)});
+      f.statements[0].value =
+          c.bias >= 0 ? call(Fn::sub, {read(2, DType::f32, at), moved_by}) : call(Fn::neg, {moved_by});
+      offset = add(f, name + ".offset", inputs, where);
+    }
+
+    const Formula before = formula_of(graph, op);
+    const Statement& sum = before.statements[c.statement];
+    const TensorType result = before.tensors[static_cast<size_t>(sum.target)].type;
+    std::vector<std::pair<std::string, TensorType>> operands{
+        {"x", {DType::u8, value(c.a).type.shape}}, {"weight", value(weight.integers).type}, {"factor", each}};
+    std::vector<int> inputs{narrow.at(c.a), weight.integers, factor};
+    if (offset >= 0) {
+      operands.push_back({"offset", each});
+      inputs.push_back(offset);
+    }
+    Formula f = formula(operands, {"y", result});
+    const int y = static_cast<int>(operands.size()), sums = y + 1;
+    f.tensors.push_back({"sums", Role::local, {DType::i32, result.shape}});
+    const bool a_first = operand(op, before, sum.value->args[0]->tensor) == c.a;
+    const Expr &a = *sum.value->args[a_first ? 0 : 1], &b = *sum.value->args[a_first ? 1 : 0];
+    Statement adds = sum;
+    adds.target = sums;
+    adds.value =
+        call(Fn::mul, {cast(DType::i32, read(0, DType::u8, a.at)), cast(DType::i32, read(1, DType::i8, b.at))});
+    f.statements.push_back(std::move(adds));
+    at = every_element(f, y);
+    ExprPtr whole = call(Fn::mul, {cast(DType::f32, read(sums, DType::i32, at)), read(2, DType::f32, {at[c.channel]})});
+    if (offset >= 0)
+      whole = call(Fn::add, {whole, read(3, DType::f32, {at[c.channel]})});
+    f.statements.back().value = whole;
+
+    op.attributes = attributes_of(f);
+    op.def = &op_formula;
+    op.inputs = std::move(inputs);
+    append(std::move(op));
+  }
+
+  Graph& graph;
+  Remarks& remarks;
+  LowPrecision asked;
+  const bool is_integer;
+  const DType type;                                 // of the data
+  std::vector<bool> is_parameter;                   // by value
+  std::vector<Contraction> contractions;            // by op
+  std::set<int> wanted;                             // values of the data
+  std::set<int> moved;                              // ops that make a wanted value by moving wanted ones
+  std::map<int, int> same_code;                     // to another value of the same code
+  std::map<int, int> narrow;                        // value -> its narrow form
+  std::map<std::pair<int, size_t>, Weight> weights; // by value and channel
+};
+
+} // namespace
+
+std::vector<std::string> values_to_calibrate(const Graph& graph)
+{
+  std::vector<std::string> names;
+  if (!graph.precision)
+    return names;
+  Graph copy = graph;
+  Remarks remarks;
+  for (int number : Lowering(copy, remarks).candidates())
+    names.push_back(graph.values[static_cast<size_t>(number)].name);
+  return names;
+}
+
+void lower_precision(Graph& graph, const Target&, Remarks& remarks)
+{
+  if (graph.precision)
+    Lowering(graph, remarks).run();
+}
+
+} // namespace cnnc
