@@ -104,13 +104,14 @@ std::optional<Layout> layout_of_part(const Layout& whole, const Shape& whole_sha
   for (size_t d = 0; d < part_shape.size(); ++d)
     if (d != 1 && part_shape[d] != whole_shape[d])
       return std::nullopt;
-  const int64_t size = part_shape[1].size, block = axes[1].divide;
-  if (part_shape[1].batch || at < 0 || size > whole_shape[1].size || at > whole_shape[1].size - size ||
-      at % block != 0 || size % block != 0)
+  const int64_t size = part_shape[1].size, all = whole_shape[1].size, block = axes[1].divide;
+  if (part_shape[1].batch || at < 0 || size > all || at > all - size || at % block != 0 ||
+      (size % block != 0 && at + size != all))
     return std::nullopt;
+  const int64_t blocks = size / block + (size % block != 0);
   Layout part = whole;
   part.axes[1].extra =
-      checked(axis_extents(whole, whole_shape)[1] - size / block, axis_strides(whole, whole_shape)[1], axes[1].extra);
+      checked(axis_extents(whole, whole_shape)[1] - blocks, axis_strides(whole, whole_shape)[1], axes[1].extra);
   return part;
 }
 

@@ -45,7 +45,7 @@ int64_t offset_of(const Layout&, const std::vector<int64_t>& strides, const int6
 // A tensor that is elements at, at + 1, ... of another one's dimension 1, in that one's memory:
 //   f32[n,64,56,56] as {0, 1/16|602112, 2, 3, 1%16}  in  f32[n,256,56,56] as {0, 1/16, 2, 3, 1%16}
 // How it lies there; nothing where an image of it is not one run of elements: dimension 1 is not the outermost of an
-// image, or is cut within a block.
+// image, or is cut within a block that is not its last.
 std::optional<Layout> layout_of_part(const Layout& whole, const Shape& whole_shape, const Shape& part_shape,
                                      int64_t at);
 // Elements of one image before its first one.

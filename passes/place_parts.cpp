@@ -96,15 +96,18 @@ private:
     const int64_t begin = value(result).whole_at;
     std::vector<int> placed, left;
     std::string reasons;
+    bool meets = true; // a copy, which may have any layout, fits where it belongs
     for (const Move& move : moves) {
       std::string why_not = obstacle(move.operand, whole, begin + move.to);
       (why_not.empty() ? placed : left).push_back(move.operand);
+      meets = meets && layout_of_part(*value(whole).layout, value(whole).type.shape, value(move.operand).type.shape,
+                                      begin + move.to);
       if (!why_not.empty())
         reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", value(move.operand).name, why_not);
     }
     const Location where = op(o).location;
     const std::string name = value(result).name;
-    if (placed.empty() || !lies_there(left, whole))
+    if (placed.empty() || !meets)
       return remark(moves, o, fmt::format("{} copies its operands: {}", name, reasons));
     for (const Move& move : moves)
       if (std::find(placed.begin(), placed.end(), move.operand) != placed.end())
@@ -121,15 +124,6 @@ private:
         is_free.resize(graph.values.size(), true);
         place(copy, whole, begin + move.to);
       }
-  }
-
-  // Copies of the others, as they have to be, fit where they belong.
-  bool lies_there(const std::vector<int>& left, int whole) const
-  {
-    return std::all_of(left.begin(), left.end(), [&](int v) {
-      const int64_t block = value(whole).layout->axes[1].divide;
-      return value(v).type.shape[1].size % block == 0;
-    });
   }
 
   // A plain copy is one on purpose.
