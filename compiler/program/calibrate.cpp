@@ -105,6 +105,16 @@ private:
   Block parameters;
 };
 
+// Forward, here and now.
+CompileOptions to_run(CompileOptions options)
+{
+  options.march = "native";
+  options.targets.clear();
+  options.train = false;
+  options.print_after.clear();
+  return options;
+}
+
 // The pipeline up to lower_precision, or from there on.
 std::vector<std::string> passes(int level, bool before)
 {
@@ -143,10 +153,8 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     throw Error({}, "--calibrate is for --precision int8, or to compare another precision with f32", {}, 2);
   if (!options.low_precision || options.low_precision->type != DType::i8 || !options.low_precision->ranges.empty())
     return;
-  CompileOptions first = options;
-  first.train = false;
+  CompileOptions first = to_run(options);
   first.passes = passes(options.level, true);
-  first.print_after.clear();
   Compiled compiled = compile(network, first);
   Graph& graph = compiled.program.functions[0];
   const std::vector<std::string> names = values_to_calibrate(graph);
@@ -192,13 +200,9 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
 std::string accuracy_report(const Network& network, const CompileOptions& options, const std::string& weights,
                             uint64_t seed)
 {
-  CompileOptions wide = options;
+  const CompileOptions narrow = to_run(options);
+  CompileOptions wide = narrow;
   wide.low_precision.reset();
-  wide.train = false;
-  wide.print_after.clear();
-  CompileOptions narrow = options;
-  narrow.train = false;
-  narrow.print_after.clear();
   const Runner reference(compile(network, wide), weights, seed), runner(compile(network, narrow), weights, seed);
   double square = 0, square_of_difference = 0, largest = 0;
   int64_t pictures = 0, agree = 0;
