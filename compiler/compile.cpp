@@ -52,7 +52,7 @@ void check_pass(const std::string& name)
 }
 
 // Runs what every target has for itself, and gives its nests names that no other target's have.
-void run_own_passes(Variant& variant, RunOptions run, Compiled& compiled)
+void run_own_passes(Variant& variant, RunOptions run, const CompileOptions& options, Compiled& compiled)
 {
   const std::string& march = variant.target.march;
   run.part = RunOptions::Part::own;
@@ -63,20 +63,22 @@ void run_own_passes(Variant& variant, RunOptions run, Compiled& compiled)
     compiled.times.push_back({fmt::format("{} ({})", time.pass, march), time.ms, time.changed});
   for (size_t i = remarks; i < compiled.remarks.all.size(); ++i)
     compiled.remarks.all[i].pass += fmt::format(" ({})", march);
+  if (!variant.target.tuned.empty())
+    warn_of_unknown(*options.tuning, variant.program, compiled.warnings);
   for (Nest& nest : variant.program.nests)
     nest.name += "_" + c_identifier(march);
 }
 
 // Graphs and layouts once, for the best machine; nests and the plan of the memory for each.
-void compile_for(const std::vector<Target>& targets, RunOptions run, Compiled& compiled)
+void compile_for(const std::vector<Target>& targets, RunOptions run, const CompileOptions& options, Compiled& compiled)
 {
   run.part = RunOptions::Part::shared;
   compiled.times = run_passes(compiled.program, targets[0], run, compiled.remarks);
   Variant best{compiled.program, targets[0]};
-  run_own_passes(best, run, compiled);
+  run_own_passes(best, run, options, compiled);
   for (size_t i = 1; i < targets.size(); ++i) {
     compiled.lesser.push_back({compiled.program, targets[i]});
-    run_own_passes(compiled.lesser.back(), run, compiled);
+    run_own_passes(compiled.lesser.back(), run, options, compiled);
   }
   compiled.program = std::move(best.program);
 }
@@ -130,13 +132,15 @@ Compiled compile(Program program, const CompileOptions& options)
   for (const std::string& pass : options.passes)
     check_pass(pass);
   Compiled compiled;
-  const std::vector<Target> targets =
+  std::vector<Target> targets =
       options.targets.empty() ? std::vector{make_target(options.march)} : make_targets(options.targets);
   if (targets.size() > 1 && (!options.passes.empty() || !program.nests.empty()))
     throw Error({},
                 options.passes.empty() ? "loops that are text already are for one machine: -march, not --targets"
                                        : "--passes shows what they leave for one machine: -march, not --targets",
                 {}, 2);
+  if (options.tuning && options.level >= 2 && options.passes.empty() && program.nests.empty())
+    use_tuning(*options.tuning, targets, compiled.warnings);
   compiled.target = targets[0];
   compiled.program = std::move(program);
   compiled.name = compiled.program.functions.at(0).name;
@@ -159,9 +163,12 @@ Compiled compile(Program program, const CompileOptions& options)
     run.only = {"plan_memory"};
   }
   if (targets.size() > 1)
-    compile_for(targets, run, compiled);
-  else
+    compile_for(targets, run, options, compiled);
+  else {
     compiled.times = run_passes(compiled.program, compiled.target, run, compiled.remarks);
+    if (!compiled.target.tuned.empty())
+      warn_of_unknown(*options.tuning, compiled.program, compiled.warnings);
+  }
   return compiled;
 }
 

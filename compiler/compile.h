@@ -6,6 +6,7 @@
 #include "compiler/artefact.h"
 #include "compiler/load.h"
 #include "compiler/network.h"
+#include "compiler/tuning.h"
 #include "passes/pass.h"
 
 namespace cnnc {
@@ -22,6 +23,7 @@ struct CompileOptions {
   std::string weights;                        // as in runtime/weights.h, embedded; "" for none
   std::string print_after;                    // a pass, "all", or ""
   std::vector<std::string> passes;            // only these, in this order; empty: all
+  std::optional<Tuning> tuning;               // schedules that were measured; from level 2 on
   std::function<void(std::string_view)> dump; // receives what print_after asks for
 };
 
@@ -32,7 +34,8 @@ struct Compiled {
   std::vector<Variant> lesser; // for the others, the best first
   Remarks remarks;
   std::vector<PassTime> times;
-  NamedTensors weights; // what `weights` said, by name
+  std::vector<Warning> warnings; // what of the tuning could not be used
+  NamedTensors weights;          // what `weights` said, by name
   std::string source_text, flags;
 
   // What the artefact tells of itself; valid as long as this lives.

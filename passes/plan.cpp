@@ -49,6 +49,7 @@ constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 // The hardware's prefetchers stop at the end of a page, and follow few streams.
 constexpr int64_t stream_ahead = 4096, farthest_ahead = int64_t{1} << 20; // bytes
 constexpr int64_t most_written_out = 16;                                  // steps of a reduction
+constexpr double most_kept = 2;        // times the best schedule's cycles, of what is kept beside it
 constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
 
 class Planner {
@@ -110,6 +111,32 @@ public:
     find_streams();
     result.schedule.prefetches = should_prefetch();
     return result;
+  }
+
+  std::vector<Plan> alternatives(double within, size_t most)
+  {
+    keeps_rated = true;
+    best();
+    std::sort(rated.begin(), rated.end(), [](const Plan& a, const Plan& b) { return a.cycles < b.cycles; });
+    const double limit = result.cycles * within;
+    std::vector<Plan> plans;
+    for (Plan& plan : rated) {
+      if (plan.cycles > limit || plans.size() == most)
+        break;
+      result = std::move(plan);
+      find_streams();
+      result.schedule.prefetches = should_prefetch();
+      if (std::none_of(plans.begin(), plans.end(), [&](const Plan& p) { return p.schedule == result.schedule; }))
+        plans.push_back(result);
+    }
+    return plans;
+  }
+
+  std::vector<std::pair<int, int64_t>> streams(const StageSchedule& schedule)
+  {
+    result.schedule = schedule;
+    find_streams();
+    return result.streams;
   }
 
 private:
@@ -443,6 +470,8 @@ private:
         inside[s.reduced] = std::min(inside[s.reduced], steps_inside(s, tile.sizes[s.box]) /
                                                             static_cast<double>(*reduced[s.reduced].extent));
     double cycles = total(tile, lanes);
+    if (keeps_rated && (result.cycles == 0 || cycles < result.cycles * most_kept))
+      rated.push_back({schedule_of(tile, lanes.index, lanes.width), cycles, {}});
     if (result.cycles == 0 || cycles < result.cycles * 0.9999) {
       result.cycles = cycles;
       result.schedule = schedule_of(tile, lanes.index, lanes.width);
@@ -723,6 +752,8 @@ private:
   double operations = 0, outer_operations = 0;
   int64_t full_width = 1;
   Plan result;
+  bool keeps_rated = false; // all that may be asked for, not the best alone
+  std::vector<Plan> rated;
 };
 
 } // namespace
@@ -730,6 +761,18 @@ private:
 Plan plan_stage(const Nest& nest, const StageLoops& stage, const Target& target, const std::vector<bool>& free_layout)
 {
   return Planner(nest, stage, target, free_layout).best();
+}
+
+std::vector<Plan> plan_alternatives(const Nest& nest, const StageLoops& stage, const Target& target, double within,
+                                    size_t most)
+{
+  return Planner(nest, stage, target, {}).alternatives(within, most);
+}
+
+std::vector<std::pair<int, int64_t>> streams_of(const Nest& nest, const StageLoops& stage, const Target& target,
+                                                const StageSchedule& schedule)
+{
+  return Planner(nest, stage, target, {}).streams(schedule);
 }
 
 } // namespace cnnc

@@ -57,6 +57,7 @@ struct StageSchedule {
   std::string lanes;       // "" for none
   int64_t width = 1;       // of the vector, in elements
   bool prefetches = false; // where a tile's results go is asked for before its sums
+  friend bool operator==(const StageSchedule&, const StageSchedule&) = default;
 };
 std::string to_string(const StageSchedule&);
 // Stages are separated by '|'; an empty one stays scalar. Throws Error at `where`.
@@ -75,5 +76,9 @@ struct Plan {
   std::vector<std::pair<int, int64_t>> streams;
 };
 Plan plan_stage(const Nest&, const StageLoops&, const Target&, const std::vector<bool>& free_layout);
+// At most `most` different schedules that cost at most `within` times the best one's cycles, the best first.
+std::vector<Plan> plan_alternatives(const Nest&, const StageLoops&, const Target&, double within, size_t most);
+// Plan::streams, where the stage runs so.
+std::vector<std::pair<int, int64_t>> streams_of(const Nest&, const StageLoops&, const Target&, const StageSchedule&);
 
 } // namespace cnnc

@@ -1,10 +1,19 @@
 // The machine that code is made for, as plain numbers: passes see this and nothing of LLVM.
 #pragma once
 
+#include "ir/location.h"
+
 #include <cstdint>
+#include <map>
 #include <string>
 
 namespace cnnc {
+
+// A schedule that was measured, and the place where it is written.
+struct TunedSchedule {
+  std::string text;
+  Location where;
+};
 
 struct Target {
   std::string march = "native"; // as the user wrote it
@@ -17,6 +26,7 @@ struct Target {
   bool dot_i8 = false;   // of four products of u8 and i8
   // Of the caches that one core sees; the host's own for it, these for a machine that has only a name.
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 32 << 20;
+  std::map<std::string, TunedSchedule, std::less<>> tuned; // by nest: instead of what the model above would choose
   int64_t lanes(int64_t element_bytes) const { return vector_bytes / element_bytes; }
 };
 

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 
 struct Flags {
   CompileOptions options;
+  TuningOptions tuning;
   std::string network, output, emit, targets;
   std::vector<std::string> without;
   bool version = false, time = false, explain = false, verbose = false;
@@ -73,6 +74,7 @@ void parse(const Arguments& arguments, Flags& flags)
   add_without_option(parser, flags.without);
   add_compile_options(parser, flags.options);
   add_precision_option(parser, flags.options);
+  add_tuning_options(parser, flags.tuning);
   app.add_option("--targets", flags.targets,
                  "code for several machines in one library, such as x86-64-v3,x86-64-v4: each runs the best it can")
       ->type_name("A,B");
@@ -187,15 +189,16 @@ int compile_command(const Arguments& arguments)
   flags.options.dump = [&](std::string_view text) { report(text); };
 
   const Network network = read_network(flags.network, flags.without);
-  for (const Warning& warning : network.warnings)
-    std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
+  print_warnings(network.warnings);
   calibrate(network, flags.options, "", network.config.seed);
   if (flags.emit == "graph" && flags.options.passes.empty()) {
     give_program(program_of(network, flags.options), flags.output);
     return 0;
   }
 
+  flags.options.tuning = flags.tuning.tuning_of(flags.network);
   const Compiled compiled = compile(network, flags.options);
+  print_warnings(compiled.warnings);
   if (flags.options.low_precision && !flags.options.calibration.empty())
     report(accuracy_report(network, flags.options, "", network.config.seed));
   if (flags.time) {

@@ -1,6 +1,8 @@
 #include "compiler/program/compile_options.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <fmt/format.h>
 #include <sched.h>
 
 namespace cnnc {
@@ -42,12 +44,34 @@ void add_precision_option(Parser& parser, CompileOptions& options)
       ->type_name("PATH");
 }
 
+void add_tuning_options(Parser& parser, TuningOptions& options)
+{
+  parser.app.add_option("--tune", options.file, "take this file of `cnnc tune`, not the one beside the network")
+      ->type_name("FILE");
+  parser.app.add_flag("--no-tune", options.is_off, "take none");
+}
+
+std::optional<Tuning> TuningOptions::tuning_of(const std::string& network_path) const
+{
+  if (is_off && !file.empty())
+    throw Error({}, fmt::format("--tune {} and --no-tune say different things", file), {}, 2);
+  if (is_off)
+    return std::nullopt;
+  return file.empty() ? tuning_beside(network_path) : read_tuning(file);
+}
+
 void add_without_option(Parser& parser, std::vector<std::string>& layers)
 {
   parser.app
       .add_option("--without", layers, "take these layers out: what reads them reads what they read (.yaml only)")
       ->delimiter(',')
       ->type_name("A,B");
+}
+
+void print_warnings(const std::vector<Warning>& warnings)
+{
+  for (const Warning& warning : warnings)
+    std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
 }
 
 int available_threads()

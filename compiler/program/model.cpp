@@ -52,6 +52,7 @@ void add_model_options(Parser& parser, ModelOptions& options)
   add_without_option(parser, options.without);
   add_compile_options(parser, options.compile);
   add_precision_option(parser, options.compile);
+  add_tuning_options(parser, options.tuning);
 }
 
 OpenModel open_model(const ModelOptions& options, bool train)
@@ -74,15 +75,17 @@ OpenModel open_model(const ModelOptions& options, bool train)
     return open;
   }
   const Network network = read_network(options.path, options.without);
-  for (const Warning& warning : network.warnings)
-    std::fputs((render(warning.where, "warning", warning.text) + "\n").c_str(), stderr);
+  print_warnings(network.warnings);
   CompileOptions compile_options = options.compile;
   compile_options.train = train;
   if (!compile_options.calibration.empty() &&
       (!compile_options.low_precision || compile_options.low_precision->type != DType::i8))
     throw Error({}, "--calibrate is for --precision int8", {}, 2);
   calibrate(network, compile_options, options.weights, options.seed.value_or(network.config.seed));
-  OpenModel open{load(compile(network, compile_options)), network.config, network.preprocessing, false};
+  compile_options.tuning = options.tuning.tuning_of(options.path);
+  const Compiled compiled = compile(network, compile_options);
+  print_warnings(compiled.warnings);
+  OpenModel open{load(compiled), network.config, network.preprocessing, false};
   check_version(open.model());
   check_machine(open.model());
   open.has_weights = !options.weights.empty() || !network.weights.empty() || knows_all(network.forward);

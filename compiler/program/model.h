@@ -14,6 +14,7 @@ struct ModelOptions {
   std::optional<uint64_t> seed;
   int threads = available_threads();
   CompileOptions compile;
+  TuningOptions tuning;
 };
 void add_model_options(Parser&, ModelOptions&);
 
