@@ -17,6 +17,7 @@ struct Command {
 int compile_command(const Arguments&); // `cnnc net.yaml`
 int run_command(const Arguments&);
 int bench_command(const Arguments&);
+int tune_command(const Arguments&);
 int train_command(const Arguments&);
 int test_command(const Arguments&);
 int info_command(const Arguments&);

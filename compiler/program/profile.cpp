@@ -110,6 +110,41 @@ Profile profile(const ModelThreads& threads, double seconds, const std::function
   return result;
 }
 
+struct Watcher::State {
+  Watched watched;
+  cnn_observer observer{Watched::step, &watched};
+  cnn_threads threads{};
+  std::vector<KernelTime> kernels;
+  std::vector<double> ms;
+};
+
+Watcher::Watcher(const ModelThreads& threads) : state(std::make_unique<State>())
+{
+  if (threads.get())
+    state->threads = *threads.get();
+  state->threads.abi_version = CNN_ABI_VERSION;
+  state->threads.struct_size = sizeof(cnn_threads);
+  state->threads.count = threads.count();
+  state->threads.observer = &state->observer;
+}
+
+Watcher::~Watcher() = default;
+
+const std::vector<double>& Watcher::call(const std::function<void(const cnn_threads*)>& run)
+{
+  run(&state->threads);
+  state->kernels = joined(state->watched.steps, state->watched.ms);
+  state->ms.clear();
+  for (const KernelTime& kernel : state->kernels)
+    state->ms.push_back(kernel.ms);
+  return state->ms;
+}
+
+const std::vector<KernelTime>& Watcher::kernels() const
+{
+  return state->kernels;
+}
+
 MachineRates measure_machine(const Target& target, int threads)
 {
   const Peak peak(target, threads);

@@ -8,6 +8,7 @@
 #include "runtime/model.h"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,19 @@ struct Profile {
 // Calls `run` in turns with this network's threads and with threads that are watched, three times each at least, and as
 // often as fits into twice the seconds; a tenth of that time before does not count.
 Profile profile(const ModelThreads& threads, double seconds, const std::function<void(const cnn_threads*)>& run);
+
+// Single calls, watched: milliseconds of each kernel, in the order in which the network has them.
+class Watcher {
+public:
+  explicit Watcher(const ModelThreads&);
+  ~Watcher();
+  const std::vector<double>& call(const std::function<void(const cnn_threads*)>& run);
+  const std::vector<KernelTime>& kernels() const; // of the last call
+
+private:
+  struct State;
+  std::unique_ptr<State> state;
+};
 
 // What the threads do together; GB/s of what lies in each one's second-level cache, and of what lies in memory.
 struct MachineRates {

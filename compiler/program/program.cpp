@@ -16,6 +16,7 @@ namespace {
 constexpr Command table[] = {
     {"run", "compile and run a network on a picture or an array", run_command},
     {"bench", "milliseconds of a call", bench_command},
+    {"tune", "measure schedules, and keep the faster ones in a file", tune_command},
     {"train", "train a network and save its weights", train_command},
     {"test", "accuracy on the test set", test_command},
     {"info", "a table: shapes, parameters, multiply-adds, memory", info_command},

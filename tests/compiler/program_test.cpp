@@ -245,6 +245,16 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
       {{"wide.yaml", "--calibrate", "empty"}, 2, "--calibrate is for --precision int8"},
       {{"run", "fake.so", "--precision", "bf16", "--input", "x.npy"}, 2, "is compiled"},
       {{"bench"}, 2, "network is required"},
+      {{"tune", "lenet5.yaml", "--budget", "60"}, 2, "'60' is no time"},
+      {{"tune", "lenet5.yaml", "--budget", "-1s"}, 2, "'-1s' is no time"},
+      {{"tune", "lenet5.yaml", "--budget", "1e9h"}, 2, "'1e9h' is no time"},
+      {{"tune", "lenet5.yaml", "--budget", "1ms"}, 2, "too short"},
+      {{"tune", "lenet5.yaml", "-O1"}, 2, "-O2"},
+      {{"tune", "lenet5.yaml", "-o", "lenet5.yaml"}, 2, "is the input"},
+      {{"tune", "fake.so"}, 2, "tune its .yaml"},
+      {{"lenet5.yaml", "--tune", "none.tune"}, 3, "none.tune"},
+      {{"lenet5.yaml", "--tune", "bad.yaml"}, 1, "bad.yaml:1:1: error: this is no tuning file"},
+      {{"lenet5.yaml", "--tune", "bad.yaml", "--no-tune"}, 2, "--no-tune"},
       {{"bench", "lenet5.yaml", "--batch", "0"}, 2, "not in range"},
       {{"run", "lenet5.yaml", "--input", "missing.npy"}, 3, "missing.npy"},
       {{"run", "lenet5.yaml", "--input", "lenet5.yaml"}, 1, "is not a picture"},
@@ -535,6 +545,33 @@ TEST_CASE("bench: forward and the training step")
       CHECK(operations == wanted);
     }
   }
+}
+
+TEST_CASE("tune: a file beside the network, which every command that compiles takes")
+{
+  const Folder folder;
+  folder.add("small.yaml", small);
+  const Result tuned = folder.run({"tune", "small.yaml", "--budget", "8s", "--threads", "1"});
+  CHECK(tuned.code == 0);
+  CHECK(contains(tuned.out, "wrote small.tune"));
+  CHECK(folder.files() == std::set<std::string>{"small.yaml", "small.tune"});
+  const std::string text = folder.read("small.tune");
+  CHECK(contains(text, "\ncnnc-tune 1\nnetwork small\nmachine "));
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"small.yaml", "-o", "small.so"}, {"bench", "small.yaml", "--seconds", "0"}}) {
+    const Result result = folder.run(command);
+    CHECK(result.code == 0);
+    CHECK(result.err.empty());
+  }
+  folder.add("small.tune", "cnnc-tune 1\nmachine pdp11 0\nkernel k tile n\n");
+  const Result other = folder.run({"bench", "small.yaml", "--seconds", "0"});
+  CHECK(other.code == 0);
+  CHECK(contains(other.err, "small.tune: warning: it was measured on a machine 'pdp11'"));
+  CHECK(folder.run({"bench", "small.yaml", "--seconds", "0", "--no-tune"}).err.empty());
+  folder.add("small.tune", "cnnc-tune 1\nmachine pdp11\n");
+  const Result bad = folder.run({"bench", "small.yaml", "--seconds", "0"});
+  CHECK(bad.code == 1);
+  CHECK(contains(bad.err, "small.tune:2:14: error: the key of its features is missing"));
 }
 
 TEST_CASE("inputs must fit")
