@@ -551,7 +551,7 @@ TEST_CASE("tune: a file beside the network, which every command that compiles ta
 {
   const Folder folder;
   folder.add("small.yaml", small);
-  const Result tuned = folder.run({"tune", "small.yaml", "--budget", "8s", "--threads", "1"});
+  const Result tuned = folder.run({"tune", "small.yaml", "--budget", "15s", "--threads", "1"});
   CHECK(tuned.code == 0);
   CHECK(contains(tuned.out, "wrote small.tune"));
   CHECK(folder.files() == std::set<std::string>{"small.yaml", "small.tune"});
