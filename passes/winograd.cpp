@@ -329,7 +329,8 @@ void winograd(Graph& graph, const Target& target, Remarks& remarks)
       const int64_t channels = m->formula.tensors[static_cast<size_t>(m->x)].type.shape[1].size,
                     filters = m->formula.tensors[static_cast<size_t>(m->sum.target)].type.shape[1].size;
       std::string why;
-      if (graph.precision && graph.precision->type == DType::i8)
+      // Groups' sums are none of integers: see lower_precision.
+      if (graph.precision && graph.precision->type == DType::i8 && m->sum.at[1].bare() >= 0)
         why = "8-bit integers do not hold the sums and differences of a tile";
       else if (channels % lane_block != 0 || filters % lane_block != 0)
         why = fmt::format("{} channels and {} filters are no multiples of {}", channels, filters, lane_block);
