@@ -189,7 +189,7 @@ void add_networks_rows(std::vector<Row>& rows)
   memory("lrn 96 55", "96,55,55", "96,55,55", "lrn %x {alpha = 0.0005, bias = 2.0, size = 5}");
   memory("lrn 256 27", "256,27,27", "256,27,27", "lrn %x {alpha = 0.0005, bias = 2.0, size = 5}");
   memory("max pool 3x3 s2 64 112", "64,112,112", "64,56,56",
-         "max_pool2d %x {kernel = [3, 3], stride = [2, 2], padding = [1, 0, 1, 0]}");
+         "max_pool2d %x {kernel = [3, 3], stride = [2, 2], padding = [1, 1, 0, 0]}");
   memory("max pool 3x3 s2 96 55", "96,55,55", "96,27,27", "max_pool2d %x {kernel = [3, 3], stride = [2, 2]}");
   memory("global pool 1000 13", "1000,13,13", "1000,1,1", "global_avg_pool %x");
   memory("global pool 2048 7", "2048,7,7", "2048,1,1", "global_avg_pool %x");
