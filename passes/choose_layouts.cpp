@@ -57,9 +57,11 @@ Layout blocked(const TensorType& type, const std::vector<int>& first)
 {
   Layout layout = planar(type.shape.size());
   layout.axes[1].divide = block;
-  std::stable_partition(layout.axes.begin() + 1, layout.axes.end(), [&](const Axis& axis) {
-    return std::find(first.begin(), first.end(), axis.dim) != first.end();
-  });
+  for (size_t k = 2, to = 1; k < layout.axes.size(); k++)
+    if (std::find(first.begin(), first.end(), layout.axes[k].dim) != first.end())
+      std::rotate(layout.axes.begin() + static_cast<std::ptrdiff_t>(to++),
+                  layout.axes.begin() + static_cast<std::ptrdiff_t>(k),
+                  layout.axes.begin() + static_cast<std::ptrdiff_t>(k + 1));
   layout.axes.push_back({1, 1, block, 0, 0, 0});
   set_apart(layout, type);
   return layout;
