@@ -129,6 +129,32 @@ std::vector<std::string> product_text(const Matrix& matrix, const std::vector<st
   return result;
 }
 
+std::string tile_text(const Matrix& matrix, const std::string& indices,
+                      const std::function<std::string(size_t, size_t)>& from,
+                      const std::function<std::string(size_t, size_t)>& to, const std::string& behind,
+                      const std::string& ranges)
+{
+  const size_t size = matrix[0].size();
+  std::string text;
+  for (size_t j = 0; j < size; ++j) {
+    std::vector<std::string> column;
+    for (size_t i = 0; i < size; ++i)
+      column.push_back(from(i, j));
+    const std::vector<std::string> made = product_text(matrix, column);
+    for (size_t a = 0; a < made.size(); ++a)
+      text += fmt::format("t{}{}[{}] = {}{}\n", a, j, indices, made[a], ranges);
+  }
+  for (size_t a = 0; a < matrix.size(); ++a) {
+    std::vector<std::string> row;
+    for (size_t j = 0; j < size; ++j)
+      row.push_back(fmt::format("t{}{}[{}]", a, j, indices));
+    const std::vector<std::string> made = product_text(matrix, row);
+    for (size_t b = 0; b < made.size(); ++b)
+      text += fmt::format("{} = {}{}{}\n", to(a, b), made[b], behind, ranges);
+  }
+  return text;
+}
+
 AttributeDef winograd_tile_attribute()
 {
   return {.name = "tile",

@@ -25,6 +25,13 @@ WinogradMatrices winograd_matrices(int64_t m, int64_t r);
 // the difference of the same two parts, two columns of equal size as one bracket: the machine computes each part once.
 std::vector<std::string> product_text(const Matrix& matrix, const std::vector<std::string>& terms);
 
+// Statements for M t M': `from` names t's elements, `to` those of the result, each at `indices`; the columns first, into
+// locals, then the rows. `behind` stands behind each sum that the result gets, ranges behind all.
+std::string tile_text(const Matrix& matrix, const std::string& indices,
+                      const std::function<std::string(size_t, size_t)>& from,
+                      const std::function<std::string(size_t, size_t)>& to, const std::string& behind,
+                      const std::string& ranges);
+
 AttributeDef winograd_tile_attribute();
 AttributeDef winograd_taps_attribute();
 CheckDef winograd_check(); // there are points enough

@@ -11,27 +11,13 @@ std::string formula(const OpCall& op)
 {
   op.want_floats();
   const int64_t tile = op.integer("tile");
-  const Matrix matrix = winograd_matrices(tile, op.integer("taps")).input;
-  const std::string ranges = fmt::format(" where h < {}, w < {}\n", op.integer("rows"), op.integer("columns"));
-  std::string text;
-  // Columns first, then rows.
-  for (size_t j = 0; j < matrix.size(); ++j) {
-    std::vector<std::string> column;
-    for (size_t i = 0; i < matrix.size(); ++i)
-      column.push_back(fmt::format("x[n,c,{0}*h + {1} - pad_top,{0}*w + {2} - pad_left]?", tile, i, j));
-    const std::vector<std::string> made = product_text(matrix, column);
-    for (size_t a = 0; a < made.size(); ++a)
-      text += fmt::format("t{}{}[n,c,h,w] = {}{}", a, j, made[a], ranges);
-  }
-  for (size_t a = 0; a < matrix.size(); ++a) {
-    std::vector<std::string> row;
-    for (size_t j = 0; j < matrix.size(); ++j)
-      row.push_back(fmt::format("t{}{}[n,c,h,w]", a, j));
-    const std::vector<std::string> made = product_text(matrix, row);
-    for (size_t b = 0; b < made.size(); ++b)
-      text += fmt::format("y[n,c,h,w,{},{}] = {}{}", a, b, made[b], ranges);
-  }
-  return text;
+  return tile_text(
+      winograd_matrices(tile, op.integer("taps")).input, "n,c,h,w",
+      [&](size_t i, size_t j) {
+        return fmt::format("x[n,c,{0}*h + {1} - pad_top,{0}*w + {2} - pad_left]?", tile, i, j);
+      },
+      [](size_t a, size_t b) { return fmt::format("y[n,c,h,w,{},{}]", a, b); }, "",
+      fmt::format(" where h < {}, w < {}", op.integer("rows"), op.integer("columns")));
 }
 
 } // namespace

@@ -11,27 +11,11 @@ std::string formula(const OpCall& op)
 {
   op.want_floats();
   const int64_t tile = op.integer("tile");
-  const Matrix matrix = winograd_matrices(tile, op.integer("taps")).output;
-  const size_t wide = matrix[0].size();
-  std::string text;
-  for (size_t b = 0; b < wide; ++b) {
-    std::vector<std::string> column;
-    for (size_t a = 0; a < wide; ++a)
-      column.push_back(fmt::format("m[n,o,h,w,{},{}]", a, b));
-    const std::vector<std::string> made = product_text(matrix, column);
-    for (size_t i = 0; i < made.size(); ++i)
-      text += fmt::format("t{}{}[n,o,h,w] = {}\n", i, b, made[i]);
-  }
-  for (size_t i = 0; i < matrix.size(); ++i) {
-    std::vector<std::string> row;
-    for (size_t b = 0; b < wide; ++b)
-      row.push_back(fmt::format("t{}{}[n,o,h,w]", i, b));
-    const std::vector<std::string> made = product_text(matrix, row);
-    for (size_t j = 0; j < made.size(); ++j)
-      text +=
-          fmt::format("y[n,o,{0}*h + {1},{0}*w + {2}] = {3}{4}\n", tile, i, j, made[j], op.has(1) ? " + bias[o]" : "");
-  }
-  return text;
+  return tile_text(
+      winograd_matrices(tile, op.integer("taps")).output, "n,o,h,w",
+      [](size_t a, size_t b) { return fmt::format("m[n,o,h,w,{},{}]", a, b); },
+      [&](size_t i, size_t j) { return fmt::format("y[n,o,{0}*h + {1},{0}*w + {2}]", tile, i, j); },
+      op.has(1) ? " + bias[o]" : "", "");
 }
 
 } // namespace

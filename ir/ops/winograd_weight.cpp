@@ -10,27 +10,12 @@ namespace {
 std::string formula(const OpCall& op)
 {
   op.want_floats();
-  const Matrix matrix = winograd_matrices(op.integer("tile"), op.integer("taps")).weight;
   const auto taps = static_cast<size_t>(op.integer("taps"));
   auto tap = [&](size_t i) { return op.integer("flip") ? taps - 1 - i : i; };
-  std::string text;
-  for (size_t j = 0; j < taps; ++j) {
-    std::vector<std::string> column;
-    for (size_t i = 0; i < taps; ++i)
-      column.push_back(fmt::format("w[o,c,{},{}]", tap(i), tap(j)));
-    const std::vector<std::string> made = product_text(matrix, column);
-    for (size_t a = 0; a < made.size(); ++a)
-      text += fmt::format("t{}{}[o,c] = {}\n", a, j, made[a]);
-  }
-  for (size_t a = 0; a < matrix.size(); ++a) {
-    std::vector<std::string> row;
-    for (size_t j = 0; j < taps; ++j)
-      row.push_back(fmt::format("t{}{}[o,c]", a, j));
-    const std::vector<std::string> made = product_text(matrix, row);
-    for (size_t b = 0; b < made.size(); ++b)
-      text += fmt::format("y[o,c,{},{}] = {}\n", a, b, made[b]);
-  }
-  return text;
+  return tile_text(
+      winograd_matrices(op.integer("tile"), op.integer("taps")).weight, "o,c",
+      [&](size_t i, size_t j) { return fmt::format("w[o,c,{},{}]", tap(i), tap(j)); },
+      [](size_t a, size_t b) { return fmt::format("y[o,c,{},{}]", a, b); }, "", "");
 }
 
 } // namespace
