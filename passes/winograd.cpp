@@ -248,12 +248,14 @@ private:
     };
     for (size_t i = 0; i < m.sum.indices.size(); ++i) {
       const int number = static_cast<int>(i);
-      if (number == m.rows.index)
-        keep(i, {"h", {rows, false}});
-      else if (number == m.columns.index)
-        keep(i, {"w", {columns, false}});
-      else if (number != m.rows.tap && number != m.columns.tap)
+      if (number == m.rows.index || number == m.columns.index) {
+        const bool is_row = number == m.rows.index;
+        const int64_t tiles_along = is_row ? rows : columns;
+        if (tiles_along > 1) // an index that takes one value only is none
+          keep(i, {is_row ? "h" : "w", {tiles_along, false}});
+      } else if (number != m.rows.tap && number != m.columns.tap) {
         keep(i, m.sum.indices[i]);
+      }
     }
     const int a = static_cast<int>(s.indices.size());
     s.indices.push_back({"a", {wide, false}});
@@ -264,7 +266,7 @@ private:
         result.push_back(renumber(from[d], [&](int i) { return i < 0 ? i : to[static_cast<size_t>(i)]; }));
       if (has_tiles)
         for (int index : {m.rows.index, m.columns.index})
-          result.push_back(tile_index(to[static_cast<size_t>(index)], s));
+          result.push_back(to[static_cast<size_t>(index)] < 0 ? Affine(0) : Affine::of(to[static_cast<size_t>(index)]));
       result.push_back(Affine::of(a));
       result.push_back(Affine::of(a + 1));
       return result;
@@ -274,32 +276,7 @@ private:
     const Shape& y = tensor(m.sum.target).type.shape;
     f.tensors[2].type = {DType::f32, {y[0], y[1], {rows, false}, {columns, false}, {wide, false}, {wide, false}}};
     f.statements.push_back(std::move(s));
-    drop_single_tiles(f.statements.back());
     return f;
-  }
-
-  // An index that takes one value only is none.
-  static Affine tile_index(int index, const Statement& s)
-  {
-    return s.indices[static_cast<size_t>(index)].extent == Dim{1, false} ? Affine(0) : Affine::of(index);
-  }
-
-  static void drop_single_tiles(Statement& s)
-  {
-    std::vector<int> to;
-    std::vector<Index> indices;
-    for (const Index& index : s.indices) {
-      to.push_back(static_cast<int>(indices.size()));
-      if (!(index.extent == Dim{1, false}))
-        indices.push_back(index);
-    }
-    auto renumbered = [&](const Affine& a) {
-      return renumber(a, [&](int i) { return i < 0 ? i : to[static_cast<size_t>(i)]; });
-    };
-    for (Affine& a : s.at)
-      a = renumbered(a);
-    s.value = map_affine(s.value, renumbered);
-    s.indices = std::move(indices);
   }
 
   Graph& graph;
