@@ -43,9 +43,10 @@ enum class ValueKind : uint8_t {
 // order.
 //   fixed      workspace + offset
 //   image      workspace + fixed_bytes + n * offset            (n images lie behind each other)
+//   thread     a thread's part of the workspace + offset       (one image: that which the thread works on)
 //   parameter, state, constant: offset in the blob of that name (a prepared value: in that of the parameters)
 // Inputs and outputs of the net have none: they are the caller's pointers.
-enum class Region : uint8_t { none, fixed, image, parameter, state, constant };
+enum class Region : uint8_t { none, fixed, image, thread, parameter, state, constant };
 
 struct Value {
   std::string name = {}; // without % or @; unique in the graph. What outlives a call prints with @

@@ -348,7 +348,8 @@ struct Parser {
         value.whole_at = integer(0, element_limit);
       } else {
         std::string region = word("a region");
-        for (Region r : {Region::fixed, Region::image, Region::parameter, Region::state, Region::constant})
+        for (Region r :
+             {Region::fixed, Region::image, Region::thread, Region::parameter, Region::state, Region::constant})
           if (region == to_string(r))
             value.region = r;
         if (value.region == Region::none)

@@ -199,7 +199,7 @@ struct Printer {
 
 std::string_view to_string(Region region)
 {
-  static constexpr std::string_view names[] = {"none", "fixed", "image", "parameter", "state", "constant"};
+  static constexpr std::string_view names[] = {"none", "fixed", "image", "thread", "parameter", "state", "constant"};
   return names[static_cast<size_t>(region)];
 }
 

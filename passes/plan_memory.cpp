@@ -11,6 +11,9 @@
 //
 // A part of a value has no place of its own: its whole lives from the first kernel to the last that touches any of it.
 //
+// What only the kernels of one run touch (see image_by_image) lies in the memory of a thread, behind the kernels' locals,
+// for one image. All else that a run touches lives as long as it runs: its first kernel comes again for the next image.
+//
 // Parameters, states and constants lie in blobs that all functions share: the same name, the same place. Prepared values
 // lie behind all parameters.
 //
@@ -19,6 +22,7 @@
 #include "passes/plan_memory.h"
 
 #include "ir/checked.h"
+#include "passes/image_by_image.h"
 #include "passes/pass.h"
 
 #include <fmt/format.h>
@@ -144,6 +148,7 @@ private:
   void place_results(Graph& graph)
   {
     std::vector<std::optional<Lifetime>> lives(graph.values.size());
+    const std::vector<Run> runs = runs_of(graph);
     graph.thread_bytes = 0;
     for (size_t k = 0; k < graph.kernels.size(); ++k) {
       const Kernel& kernel = graph.kernels[k];
@@ -168,10 +173,51 @@ private:
     for (const StateUpdate& update : graph.updates)
       place_prepared(graph, update, lives);
 
-    graph.fixed_bytes = place(graph, lives, Region::fixed);
-    graph.image_bytes = place(graph, lives, Region::image);
+    const std::vector<bool> in_thread = live_in_runs(graph, runs, lives);
+    graph.fixed_bytes = place(graph, lives, in_thread, Region::fixed, 0);
+    graph.image_bytes = place(graph, lives, in_thread, Region::image, 0);
+    graph.thread_bytes += place(graph, lives, in_thread, Region::thread, graph.thread_bytes);
     for (const StateUpdate& update : graph.updates)
       place_update(graph, update);
+  }
+
+  // The first kernel of a run and the last.
+  struct Run {
+    int first, last;
+  };
+
+  static std::vector<Run> runs_of(const Graph& graph)
+  {
+    std::vector<Run> runs;
+    int64_t before = -1;
+    for (size_t k = 0; k < graph.kernels.size(); ++k) {
+      const int64_t number = run_number(graph.kernels[k]);
+      if (number >= 0 && number == before)
+        runs.back().last = static_cast<int>(k);
+      else if (number >= 0)
+        runs.push_back({static_cast<int>(k), static_cast<int>(k)});
+      before = number;
+    }
+    return runs;
+  }
+
+  // For each value whether it lives in a run alone; those that do not live through all of each run that touches them.
+  static std::vector<bool> live_in_runs(const Graph& graph, const std::vector<Run>& runs,
+                                        std::vector<std::optional<Lifetime>>& lives)
+  {
+    std::vector<bool> in_thread(lives.size());
+    for (size_t v = 0; v < lives.size(); ++v)
+      for (const Run& run : runs) {
+        if (!lives[v] || lives[v]->last < run.first || lives[v]->first > run.last)
+          continue;
+        in_thread[v] =
+            has_batch(graph.values[v].type.shape) && lives[v]->first >= run.first && lives[v]->last <= run.last;
+        if (!in_thread[v]) {
+          lives[v]->first = std::min(lives[v]->first, run.first);
+          lives[v]->last = std::max(lives[v]->last, run.last);
+        }
+      }
+    return in_thread;
   }
 
   // A result that becomes a prepared value is written there at once.
@@ -188,16 +234,19 @@ private:
     life.reset();
   }
 
-  int64_t place(Graph& graph, std::vector<std::optional<Lifetime>>& lives, Region region)
+  // `base`: bytes of the region that are taken already.
+  int64_t place(Graph& graph, std::vector<std::optional<Lifetime>>& lives, const std::vector<bool>& in_thread,
+                Region region, int64_t base)
   {
     std::vector<Lifetime> buffers;
     std::vector<size_t> values;
     int64_t total = 0;
     for (size_t v = 0; v < graph.values.size(); ++v) {
       Value& value = graph.values[v];
-      bool here = (value.kind == ValueKind::result || value.kind == ValueKind::temporary) && lives[v] &&
-                  has_batch(value.type.shape) == (region == Region::image);
-      if (!here)
+      if ((value.kind != ValueKind::result && value.kind != ValueKind::temporary) || !lives[v] ||
+          region != (in_thread[v]                  ? Region::thread
+                     : has_batch(value.type.shape) ? Region::image
+                                                   : Region::fixed))
         continue;
       lives[v]->bytes = bytes_of(value.type, layout_of(value));
       total = aligned_end(total, lives[v]->bytes);
@@ -207,12 +256,15 @@ private:
     int64_t bytes = place_buffers(buffers);
     for (size_t i = 0; i < buffers.size(); ++i) {
       graph.values[values[i]].region = region;
-      graph.values[values[i]].offset = buffers[i].offset;
+      graph.values[values[i]].offset = base + buffers[i].offset;
     }
     if (!buffers.empty())
       remarks.add(graph.location,
                   fmt::format("@{}: {} buffers {} lie in {} bytes, {} without sharing", graph.name, buffers.size(),
-                              region == Region::image ? "for each image" : "for all images", bytes, total));
+                              region == Region::image    ? "for each image"
+                              : region == Region::thread ? "for each thread's image"
+                                                         : "for all images",
+                              bytes, total));
     return bytes;
   }
 

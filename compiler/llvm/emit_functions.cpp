@@ -2,11 +2,13 @@
 #include "compiler/llvm/emit_functions.h"
 
 #include "compiler/analysis.h"
+#include "passes/image_by_image.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace cnnc {
 
@@ -95,9 +97,16 @@ public:
 
   llvm::Constant* emit(const std::vector<std::vector<EmittedRegion>>& regions)
   {
-    for (const Kernel& kernel : graph.kernels) {
+    for (const Kernel& kernel : graph.kernels)
       if (kernel.nest < 0 || static_cast<size_t>(kernel.nest) >= regions.size())
         throw InternalError(fmt::format("kernel '{}' of '{}' has no nest", kernel.name, graph.name));
+    int64_t before = -1;
+    for (size_t k = 0; k < graph.kernels.size(); ++k) {
+      const Kernel& kernel = graph.kernels[k];
+      const int64_t number = run_number(kernel);
+      if (number != before)
+        run_steps = steps_of_run(k, regions);
+      before = number;
       run(kernel, regions[static_cast<size_t>(kernel.nest)]);
       ends.push_back(steps.size());
     }
@@ -153,20 +162,33 @@ public:
 private:
   const Value& value(int v) const { return graph.values.at(static_cast<size_t>(v)); }
 
+  // Of the run that begins with this kernel; 0: there is none.
+  int64_t steps_of_run(size_t begin, const std::vector<std::vector<EmittedRegion>>& regions) const
+  {
+    const int64_t number = run_number(graph.kernels[begin]);
+    size_t count = 0;
+    for (size_t k = begin; number >= 0 && k < graph.kernels.size() && run_number(graph.kernels[k]) == number; ++k)
+      count += regions[static_cast<size_t>(graph.kernels[k].nest)].size();
+    return static_cast<int64_t>(count);
+  }
+
   [[noreturn]] void fail(const Value& value, const std::string& what) const
   {
     throw InternalError(fmt::format("'{}' of '{}' {}", value.name, graph.name, what));
   }
 
-  llvm::Constant* place(int where, int64_t index, int64_t offset, int64_t part = 0)
+  llvm::Constant* place(int where, int64_t index, int64_t offset, int64_t part = 0, int64_t image_bytes = 0)
   {
-    return t.record({t.i32(where), t.i32(index), t.i64(offset), t.i64(part)});
+    return t.record({t.i32(where), t.i32(index), t.i64(offset), t.i64(part), t.i64(image_bytes)});
   }
+
+  // From one image to the next; 0: there are none.
+  static int64_t image_bytes(const Value& value) { return has_batch(value.type.shape) ? stored_bytes(value) : 0; }
 
   llvm::Constant* output_place(size_t i)
   {
     if (mode == CNN_FORWARD)
-      return place(CNN_PLACE_OUTPUT, static_cast<int64_t>(i), 0);
+      return place(CNN_PLACE_OUTPUT, static_cast<int64_t>(i), 0, 0, image_bytes(value(graph.outputs[i])));
     if (i == 0)
       return place(CNN_PLACE_LOSS, 0, 0);
     const Value& gradient = value(graph.outputs[i]);
@@ -187,16 +209,16 @@ private:
     const Value& operand = value(v);
     if (operand.kind == ValueKind::input) {
       const auto at = std::find(inputs.begin(), inputs.end(), v);
-      return place(CNN_PLACE_INPUT, at - inputs.begin(), 0);
+      return place(CNN_PLACE_INPUT, at - inputs.begin(), 0, 0, image_bytes(operand));
     }
-    if (operand.whole >= 0 && value(operand.whole).region != Region::image)
+    const Value& home = operand.whole >= 0 ? value(operand.whole) : operand;
+    if (operand.whole >= 0 && home.region != Region::image && home.region != Region::thread)
       fail(operand, "is a part of what has no place in memory");
-    if (operand.whole >= 0)
-      return place(CNN_PLACE_IMAGE, 0, value(operand.whole).offset,
-                   elements_before(graph, operand) * bytes_of(operand.type.dtype));
-    switch (operand.region) {
+    const int64_t part = operand.whole >= 0 ? elements_before(graph, operand) * bytes_of(operand.type.dtype) : 0;
+    switch (home.region) {
     case Region::fixed: return place(CNN_PLACE_FIXED, 0, operand.offset);
-    case Region::image: return place(CNN_PLACE_IMAGE, 0, operand.offset);
+    case Region::image: return place(CNN_PLACE_IMAGE, 0, home.offset, part, image_bytes(operand));
+    case Region::thread: return place(CNN_PLACE_THREAD, 0, home.offset, part);
     case Region::parameter: return place(CNN_PLACE_PARAMETER, 0, operand.offset);
     case Region::state: return place(CNN_PLACE_STATE, 0, operand.offset);
     case Region::constant: return place(CNN_PLACE_CONSTANT, 0, pool.offset_of(operand));
@@ -218,10 +240,10 @@ private:
   {
     if (operands.size() > 4096)
       throw InternalError(fmt::format("kernel '{}' has {} operands", name, operands.size()));
-    steps.push_back(
-        t.record({region, t.array(operands), t.i32(static_cast<int64_t>(operands.size())), t.i32(line), t.i64(tasks),
-                  t.i64(tasks_per_image), t.f64(work.fixed), t.f64(work.per_image), t.f64(operations.fixed),
-                  t.f64(operations.per_image), t.f64(bytes.fixed), t.f64(bytes.per_image), t.text(name)}));
+    steps.push_back(t.record({region, t.array(operands), t.i32(static_cast<int64_t>(operands.size())), t.i32(line),
+                              t.i64(tasks), t.i64(tasks_per_image), t.i64(std::exchange(run_steps, 0)),
+                              t.f64(work.fixed), t.f64(work.per_image), t.f64(operations.fixed),
+                              t.f64(operations.per_image), t.f64(bytes.fixed), t.f64(bytes.per_image), t.text(name)}));
   }
 
   void run(const Kernel& kernel, const std::vector<EmittedRegion>& regions)
@@ -309,6 +331,7 @@ private:
   const ConstantPool& pool;
   const std::vector<int> inputs;
   std::vector<llvm::Constant*> steps;
+  int64_t run_steps = 0;    // of the run that the next step begins
   std::vector<size_t> ends; // of each kernel's steps, then of each update's
 };
 

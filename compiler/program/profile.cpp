@@ -25,6 +25,8 @@ struct Watched {
   std::vector<double> ms;
   Clock::time_point start;
 
+  void start_call() { std::fill(ms.begin(), ms.end(), 0); }
+
   static void step(void* context, const cnn_step_info* info, int is_done)
   {
     Watched& self = *static_cast<Watched*>(context);
@@ -40,7 +42,7 @@ struct Watched {
     }
     if (self.steps[number].layers.empty())
       self.steps[number] = {info->kernel, info->line, 0, info->operations, info->bytes};
-    self.ms[number] = took;
+    self.ms[number] += took; // it may come again, for the next image
   }
 };
 
@@ -102,6 +104,7 @@ Profile profile(const ModelThreads& threads, double seconds, const std::function
     whole.push_back(ms_since(start));
     if (calls.size() == most_watched)
       continue;
+    watched.start_call();
     run(&with);
     calls.push_back(watched.ms);
   }
@@ -132,6 +135,7 @@ Watcher::~Watcher() = default;
 
 const std::vector<double>& Watcher::call(const std::function<void(const cnn_threads*)>& run)
 {
+  state->watched.start_call();
   run(&state->threads);
   state->kernels = joined(state->watched.steps, state->watched.ms);
   state->ms.clear();

@@ -1,6 +1,9 @@
 /* Every call: check all that the caller gave, then run the function's steps. Nothing is written before all is checked.
  *
  *   workspace:  [ fixed | image 0 ... image n-1 of one tensor, then of the next | thread 0 | thread 1 | ... ]
+ *
+ * Steps are for all images of the batch, each step on all threads; but of a run of steps that the compiler names so, a
+ * thread takes one image after the other through all of them.
  */
 #include "network.h"
 
@@ -21,6 +24,11 @@ typedef struct call {
 /* A step with less work than this (in vectors computed, some 10 us) is not worth waking other threads. */
 static const double parallel_work = 16384;
 
+/* Images that a step computes: all, or one of them. */
+typedef struct images {
+  int64_t first, count;
+} images;
+
 typedef struct job {
   cnn_region run;
   void* const* arguments;
@@ -35,7 +43,13 @@ static void run_part(void* context, int64_t begin, int64_t end, int thread)
   job->run(job->arguments, job->n, job->local + thread * job->per_thread, begin, end);
 }
 
-static void* locate(const call* call, const cnn_operand* operand)
+static char* local_of(const call* call, int thread)
+{
+  const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
+  return call->workspace + memory->fixed + call->n * memory->per_image + thread * memory->per_thread;
+}
+
+static char* locate(const call* call, const cnn_operand* operand, char* local)
 {
   const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
   switch (operand->place) {
@@ -44,7 +58,8 @@ static void* locate(const call* call, const cnn_operand* operand)
   case CNN_PLACE_PARAMETER: return call->parameters + operand->offset;
   case CNN_PLACE_STATE: return call->state + operand->offset;
   case CNN_PLACE_CONSTANT: return (char*)cnn_network_data.constants + operand->offset;
-  case CNN_PLACE_INPUT: return (void*)call->inputs[operand->index];
+  case CNN_PLACE_THREAD: return local + operand->offset + operand->part;
+  case CNN_PLACE_INPUT: return (char*)call->inputs[operand->index];
   case CNN_PLACE_OUTPUT: return call->outputs[operand->index];
   case CNN_PLACE_LOSS: return call->loss;
   default: return call->gradients + operand->offset;
@@ -63,27 +78,79 @@ static void observe(const call* call, const cnn_step* step, int64_t number, int 
   observer->step(observer->context, &info, is_done);
 }
 
+/* On this thread alone, or on all. `local`: where a thread's own operands lie. */
+static void run_step(const call* call, const cnn_step* step, images images, char* local, int on_all_threads)
+{
+  void* arguments[step->operand_count];
+  for (int32_t i = 0; i < step->operand_count; ++i)
+    arguments[i] = locate(call, &step->operands[i], local) + images.first * step->operands[i].image_bytes;
+  const int64_t tasks = step->tasks + images.count * step->tasks_per_image;
+  if (step->run == NULL)
+    memcpy(arguments[0], arguments[1], (size_t)tasks);
+  else if (!on_all_threads || call->threads == NULL || call->threads->count == 1 || tasks == 1 ||
+           step->work + (double)images.count * step->work_per_image < parallel_work)
+    step->run(arguments, images.count, local, 0, tasks);
+  else {
+    job job = {step->run, arguments, images.count, local_of(call, 0),
+               cnn_network_data.model.memory[call->mode].per_thread};
+    call->threads->parallel_for(call->threads->pool, tasks, run_part, &job);
+  }
+}
+
+typedef struct image_job {
+  const call* call;
+  const cnn_step *begin, *end;
+} image_job;
+
+/* Images through a run of steps, on one thread; an observer is told of those on thread 0. */
+static void run_images(void* context, int64_t begin, int64_t end, int thread)
+{
+  const image_job* job = context;
+  const cnn_step* first = job->call->variant->functions[job->call->mode].steps;
+  for (int64_t image = begin; image < end; ++image)
+    for (const cnn_step* step = job->begin; step != job->end; ++step) {
+      if (thread == 0)
+        observe(job->call, step, step - first, 0);
+      run_step(job->call, step, (images){image, 1}, local_of(job->call, thread), 0);
+      if (thread == 0)
+        observe(job->call, step, step - first, 1);
+    }
+}
+
+static void run_all(const call* call, const cnn_step* step, images images)
+{
+  const int64_t number = step - call->variant->functions[call->mode].steps;
+  observe(call, step, number, 0);
+  run_step(call, step, images, local_of(call, 0), 1);
+  observe(call, step, number, 1);
+}
+
+/* As many images as give each thread the same number go through the run side by side, each on one thread; those that
+ * are left, one by one on all threads. */
+static void run_by_image(const call* call, const cnn_step* begin, const cnn_step* end)
+{
+  image_job job = {call, begin, end};
+  const int64_t count = call->threads == NULL ? 1 : call->threads->count, even = call->n - call->n % count;
+  if (count == 1)
+    run_images(&job, 0, call->n, 0);
+  else if (even > 0)
+    call->threads->parallel_for(call->threads->pool, even, run_images, &job);
+  for (int64_t image = even; image < call->n; ++image)
+    for (const cnn_step* step = begin; step != end; ++step)
+      run_all(call, step, (images){image, 1});
+}
+
 static void run(const call* call)
 {
   const cnn_function* function = &call->variant->functions[call->mode];
-  const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
-  char* local = call->workspace + memory->fixed + call->n * memory->per_image;
-  for (const cnn_step *step = function->steps, *end = step + function->step_count; step != end; ++step) {
-    void* arguments[step->operand_count];
-    for (int32_t i = 0; i < step->operand_count; ++i)
-      arguments[i] = locate(call, &step->operands[i]);
-    const int64_t tasks = step->tasks + call->n * step->tasks_per_image;
-    observe(call, step, step - function->steps, 0);
-    if (step->run == NULL)
-      memcpy(arguments[0], arguments[1], (size_t)tasks);
-    else if (call->threads == NULL || call->threads->count == 1 || tasks == 1 ||
-             step->work + (double)call->n * step->work_per_image < parallel_work)
-      step->run(arguments, call->n, local, 0, tasks);
-    else {
-      job job = {step->run, arguments, call->n, local, memory->per_thread};
-      call->threads->parallel_for(call->threads->pool, tasks, run_part, &job);
-    }
-    observe(call, step, step - function->steps, 1);
+  for (const cnn_step *step = function->steps, *end = step + function->step_count; step != end;) {
+    const cnn_step* next = step + (step->run_steps > 0 ? step->run_steps : 1);
+    if (next > step + 1 && call->n > 1)
+      run_by_image(call, step, next);
+    else
+      for (; step != next; ++step)
+        run_all(call, step, (images){0, call->n});
+    step = next;
   }
 }
 

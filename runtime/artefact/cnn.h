@@ -53,6 +53,8 @@ typedef struct cnn_step_info {
   double operations;  /* two for each multiply-add of the layers' definitions */
   double bytes;       /* of its operands, each counted once */
 } cnn_step_info;
+/* Where images go through several steps one by one, a step is told again for each of them that thread 0 computes, with
+ * the numbers of all images each time. */
 typedef struct cnn_observer {
   void (*step)(void* context, const cnn_step_info* step, int is_done); /* 0: before it, 1: behind it */
   void* context;

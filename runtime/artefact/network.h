@@ -30,13 +30,15 @@ enum {
   CNN_PLACE_INPUT = 5,
   CNN_PLACE_OUTPUT = 6,
   CNN_PLACE_LOSS = 7,
-  CNN_PLACE_GRADIENT = 8 /* behind the header of the gradients' block, + offset */
+  CNN_PLACE_GRADIENT = 8, /* behind the header of the gradients' block, + offset */
+  CNN_PLACE_THREAD = 9    /* this thread's part of the workspace + offset + part: one image */
 };
 
 typedef struct cnn_operand {
   int32_t place, index;
-  int64_t offset; /* bytes */
-  int64_t part;   /* bytes of an image before the operand, where that is a part of what lies at `offset` */
+  int64_t offset;      /* bytes */
+  int64_t part;        /* bytes of an image before the operand, where that is a part of what lies at `offset` */
+  int64_t image_bytes; /* from one image to the next; 0: it is the same for all, or the thread's own */
 } cnn_operand;
 
 /* Tasks [begin, end) of one top-level loop of a kernel. `local` is this thread's part of the workspace. */
@@ -47,6 +49,7 @@ typedef struct cnn_step {
   const cnn_operand* operands;
   int32_t operand_count, line;
   int64_t tasks, tasks_per_image;
+  int64_t run_steps;           /* > 0: images go through so many steps, from this one on, one after the other */
   double work, work_per_image; /* roughly how many vectors it computes: little work stays on one thread */
   double operations, operations_per_image, bytes, bytes_per_image; /* as cnn_step_info tells them */
   const char* name;                                                /* the layers of the kernel */
@@ -97,7 +100,7 @@ typedef struct cnn_block_header {
 } cnn_block_header;
 
 static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
-static_assert(sizeof(cnn_operand) == 24 && sizeof(cnn_step) == 96 && sizeof(cnn_axis) == 48 &&
+static_assert(sizeof(cnn_operand) == 32 && sizeof(cnn_step) == 104 && sizeof(cnn_axis) == 48 &&
                   sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 360 && sizeof(cnn_preparation) == 56 &&
                   sizeof(cnn_variant) == 120 && sizeof(cnn_network) == 416,
               "the compiler writes these tables: compiler/llvm/emit_model.cpp");

@@ -88,25 +88,26 @@ void region_gradient(void* const* arguments, int64_t, void*, int64_t, int64_t)
     static_cast<float*>(arguments[0])[o] = static_cast<float>(o + 1);
 }
 
-constexpr cnn_operand in_x{CNN_PLACE_INPUT, 0, 0, 0}, in_label{CNN_PLACE_INPUT, 1, 0, 0},
-    weight{CNN_PLACE_PARAMETER, 0, 0, 0}, bias{CNN_PLACE_PARAMETER, 0, 128, 0}, steps{CNN_PLACE_STATE, 0, 0, 0},
-    out_y{CNN_PLACE_OUTPUT, 0, 0, 0}, kept_y{CNN_PLACE_IMAGE, 0, 0, 0}, out_loss{CNN_PLACE_LOSS, 0, 0, 0},
-    fixed_loss{CNN_PLACE_FIXED, 0, 0, 0}, d_bias{CNN_PLACE_GRADIENT, 0, 128, 0};
+constexpr cnn_operand in_x{CNN_PLACE_INPUT, 0, 0, 0, 0}, in_label{CNN_PLACE_INPUT, 1, 0, 0, 0},
+    weight{CNN_PLACE_PARAMETER, 0, 0, 0, 0}, bias{CNN_PLACE_PARAMETER, 0, 128, 0, 0},
+    steps{CNN_PLACE_STATE, 0, 0, 0, 0}, out_y{CNN_PLACE_OUTPUT, 0, 0, 0, 0}, kept_y{CNN_PLACE_IMAGE, 0, 0, 0, 0},
+    out_loss{CNN_PLACE_LOSS, 0, 0, 0, 0}, fixed_loss{CNN_PLACE_FIXED, 0, 0, 0, 0},
+    d_bias{CNN_PLACE_GRADIENT, 0, 128, 0, 0};
 constexpr cnn_operand operands_forward[] = {in_x, weight, bias, out_y}, operands_dense[] = {in_x, weight, bias, kept_y},
                       operands_loss[] = {kept_y, in_label, fixed_loss}, operands_copy[] = {out_loss, fixed_loss},
                       operands_update[] = {weight, steps}, operands_gradient[] = {d_bias};
 // Much work, so that even one image goes to the threads.
 constexpr double much = 1e9;
-constexpr cnn_step steps_forward[] = {{region_dense, operands_forward, 4, 1, 0, 1, much, 0, 1, 24, 100, 8, "dense"}};
-constexpr cnn_step steps_train[] = {{region_dense, operands_dense, 4, 1, 0, 1, much, 0, 1, 24, 100, 8, "dense"},
-                                    {region_loss, operands_loss, 3, 2, 1, 0, much, 0, 0, 0, 0, 0, "loss"},
-                                    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, "copy"},
-                                    {region_update, operands_update, 2, 3, 1, 0, much, 0, 0, 0, 0, 0, "update"}};
+constexpr cnn_step steps_forward[] = {{region_dense, operands_forward, 4, 1, 0, 1, 0, much, 0, 1, 24, 100, 8, "dense"}};
+constexpr cnn_step steps_train[] = {{region_dense, operands_dense, 4, 1, 0, 1, 0, much, 0, 1, 24, 100, 8, "dense"},
+                                    {region_loss, operands_loss, 3, 2, 1, 0, 0, much, 0, 0, 0, 0, 0, "loss"},
+                                    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, "copy"},
+                                    {region_update, operands_update, 2, 3, 1, 0, 0, much, 0, 0, 0, 0, 0, "update"}};
 constexpr cnn_step steps_gradients[] = {
-    {region_dense, operands_dense, 4, 1, 0, 1, much, 0, 1, 24, 100, 8, "dense"},
-    {region_loss, operands_loss, 3, 2, 1, 0, much, 0, 0, 0, 0, 0, "loss"},
-    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, "copy"},
-    {region_gradient, operands_gradient, 1, 3, 1, 0, much, 0, 0, 0, 0, 0, "gradient"}};
+    {region_dense, operands_dense, 4, 1, 0, 1, 0, much, 0, 1, 24, 100, 8, "dense"},
+    {region_loss, operands_loss, 3, 2, 1, 0, 0, much, 0, 0, 0, 0, 0, "loss"},
+    {nullptr, operands_copy, 2, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, "copy"},
+    {region_gradient, operands_gradient, 1, 3, 1, 0, 0, much, 0, 0, 0, 0, 0, "gradient"}};
 
 cnn_variant make_variant()
 {
@@ -302,13 +303,14 @@ TEST_CASE("artefact: what follows from the parameters is computed whenever one i
     *static_cast<float*>(local) = *static_cast<const float*>(arguments[1]);
     *static_cast<float*>(arguments[2]) = *static_cast<const float*>(arguments[0]) + static_cast<const float*>(local)[0];
   };
-  const cnn_operand first_weight{CNN_PLACE_PARAMETER, 0, 4 * weight_at(0, 0), 0}, scratch{CNN_PLACE_FIXED, 0, 0, 0},
-      prepared{CNN_PLACE_PARAMETER, 0, 192, 0}, copied{CNN_PLACE_PARAMETER, 0, 196, 0};
+  const cnn_operand first_weight{CNN_PLACE_PARAMETER, 0, 4 * weight_at(0, 0), 0, 0},
+      scratch{CNN_PLACE_FIXED, 0, 0, 0, 0}, prepared{CNN_PLACE_PARAMETER, 0, 192, 0, 0},
+      copied{CNN_PLACE_PARAMETER, 0, 196, 0, 0};
   const cnn_operand of_twice[] = {bias, scratch}, of_sum[] = {scratch, first_weight, prepared},
                     of_copy[] = {copied, bias};
-  const cnn_step steps_prepare[] = {{twice, of_twice, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, "twice"},
-                                    {sum, of_sum, 3, 1, 1, 0, 0, 0, 0, 0, 0, 0, "sum"},
-                                    {nullptr, of_copy, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, "copy"}};
+  const cnn_step steps_prepare[] = {{twice, of_twice, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, "twice"},
+                                    {sum, of_sum, 3, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, "sum"},
+                                    {nullptr, of_copy, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, "copy"}};
   const int32_t first[] = {0, 2, 5}, which[] = {0, 1, 0, 1, 2};
   const Changed changed;
   Toy toy(2);
@@ -391,6 +393,75 @@ TEST_CASE("artefact: an observer sees each step before and behind it")
   const cnn_threads alone{CNN_ABI_VERSION, sizeof(cnn_threads), 1, 0, nullptr, nullptr, &observer};
   REQUIRE(toy.forward(&alone) == CNN_OK);
   CHECK(seen == std::vector<std::string>{"0 dense 1 0 73 124", "1 dense 1 0 73 124"}); // 1 + 3*24, 100 + 3*8
+}
+
+// Two steps through which images go one by one: what lies between them is the thread's.
+struct ByImage {
+  ByImage()
+  {
+    changing_network.model.memory[CNN_FORWARD].per_thread = 192;
+    changing_variants[0].functions[CNN_FORWARD] = {steps, 2};
+  }
+  static void add_one(void* const* arguments, int64_t n, void*, int64_t begin, int64_t end)
+  {
+    ++regions_run;
+    CHECK(n == 1);
+    CHECK(end - begin == 1);
+    for (int o = 0; o < 3; ++o)
+      static_cast<float*>(arguments[1])[o] = static_cast<const float*>(arguments[0])[o] + 1;
+  }
+  const Changed changed;
+  const cnn_operand x{CNN_PLACE_INPUT, 0, 0, 0, 16}, between{CNN_PLACE_THREAD, 0, 64, 64, 0},
+      y{CNN_PLACE_OUTPUT, 0, 0, 0, 12};
+  const cnn_operand first[4] = {x, weight, bias, between}, second[2] = {between, y};
+  const cnn_step steps[2] = {{region_dense, first, 4, 1, 0, 1, 2, much, 0, 0, 0, 0, 0, "dense"},
+                             {add_one, second, 2, 2, 0, 1, 0, much, 0, 0, 0, 0, 0, "add"}};
+};
+
+TEST_CASE("artefact: images go through a run of steps one by one, on any number of threads")
+{
+  for (const int64_t n : {2, 3, 5, 100}) {
+    Toy plain(n);
+    REQUIRE(plain.forward() == CNN_OK);
+    std::vector<float> wanted = plain.y;
+    for (float& value : wanted)
+      value += 1;
+    const ByImage by_image;
+    for (const int count : {1, 2, 3, 7}) {
+      CAPTURE(n);
+      CAPTURE(count);
+      Threads pool(count);
+      Toy toy(n, 3 * count);
+      regions_run = 0;
+      REQUIRE(toy.forward(pool.threads) == CNN_OK);
+      CHECK(toy.y == wanted);
+      CHECK(regions_run == 2 * n);
+    }
+  }
+}
+
+TEST_CASE("artefact: an observer sees a run's steps again for each image of thread 0")
+{
+  const ByImage by_image;
+  std::string seen;
+  const cnn_observer observer{[](void* context, const cnn_step_info* step, int is_done) {
+                                *static_cast<std::string*>(context) +=
+                                    (is_done ? "-" : " ") + std::to_string(step->number);
+                              },
+                              &seen};
+  const cnn_threads alone{CNN_ABI_VERSION, sizeof(cnn_threads), 1, 0, nullptr, nullptr, &observer};
+  Toy toy(2, 3);
+  REQUIRE(toy.forward(&alone) == CNN_OK);
+  CHECK(seen == " 0-0 1-1 0-0 1-1");
+  seen.clear();
+  // One of three is left over: all threads go through it step by step.
+  Threads pool(2);
+  cnn_threads two = *pool.threads;
+  two.observer = &observer;
+  Toy three(3, 6);
+  REQUIRE(three.forward(&two) == CNN_OK);
+  CHECK(seen.size() >= 8);
+  CHECK(seen.substr(seen.size() - 8) == " 0-0 1-1");
 }
 
 TEST_CASE("artefact: little work stays on the calling thread")
