@@ -228,7 +228,7 @@ std::vector<Row> rows()
                      "2]} : f32[n,64,56,56]\n";
   rows.push_back({"conv+relu+pool 64->64 112", conv(64, 64, 112, 3, 1, 1, 1, pool.c_str(), 56), "timed",
                   macs(64, 64, 112, 3), ""});
-  rows.push_back({"the same, pool not fused", rows.back().text, "timed", rows.back().macs, "fuse_pool"});
+  rows.push_back({"the same, pool not fused", rows.back().text, "timed", rows.back().macs, "fuse_window"});
   add_networks_rows(rows);
   return rows;
 }

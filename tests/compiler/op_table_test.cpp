@@ -37,7 +37,7 @@ size_t kernels_of(Graph graph)
 {
   Program program{{std::move(graph)}, {}};
   RunOptions until;
-  until.only = {"sink_activation", "fold_views", "assign_kernels", "fuse_epilogue", "fuse_pool"};
+  until.only = {"sink_activation", "fold_views", "assign_kernels", "fuse_epilogue", "fuse_window"};
   Remarks remarks;
   run_passes(program, Target{}, until, remarks);
   return program.functions[0].kernels.size();

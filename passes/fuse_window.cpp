@@ -157,7 +157,7 @@ std::optional<std::vector<int64_t>> share_of(const Shape& between, const Shape& 
 
 } // namespace
 
-void fuse_pool(Graph& graph, const Target& target, Remarks& remarks)
+void fuse_window(Graph& graph, const Target& target, Remarks& remarks)
 {
   for (int k = 0; k < static_cast<int>(graph.kernels.size()); k++) {
     std::string why;
