@@ -677,7 +677,8 @@ private:
       const bool is_shared = std::any_of(box.begin(), box.end(), [&](const Dimension& d) {
         return d.extent && *d.extent > 1 && !uses(access, d.index);
       });
-      if (!access.in_reduction || has_batch(access.buffer->type.shape) || is_shared)
+      if (!access.in_reduction || has_batch(access.buffer->type.shape) || is_shared ||
+          access.buffer->role == BufferRole::local)
         continue;
       for (const Dimension& d : reduced) {
         const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
