@@ -15,6 +15,7 @@
 
 #include "ir/graph_text.h"
 #include "passes/moves.h"
+#include "passes/trim.h"
 
 #include <fmt/format.h>
 
@@ -44,6 +45,7 @@ public:
     for (int op : kernel.ops)
       nest.last_line = std::max(nest.last_line, graph.ops[op].location.line);
     group();
+    find_zero_outside();
     find_in_place();
     make_buffers();
     zero_borders();
@@ -119,6 +121,44 @@ private:
   const Group& group_of(int s) const
   {
     return *std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.begin <= s && s < g.end; });
+  }
+
+  // Tensors that readers leave where a zero does no harm, and nowhere else.
+  void find_zero_outside()
+  {
+    zero_outside.assign(staged.tensors.size(), false);
+    std::vector<bool> is_harmful(staged.tensors.size(), false);
+    auto look = [&](const Expr& value, const std::vector<Index>& indices, bool is_sum) {
+      std::set<const Expr*> factors;
+      if (is_sum)
+        for_each_factor(value, [&](const Expr& read) { factors.insert(&read); });
+      for_each(value, [&](const Expr& e) {
+        if (e.fn == Fn::read && may_leave(e, indices))
+          (e.checked || factors.count(&e) ? zero_outside : is_harmful)[e.tensor] = true;
+      });
+    };
+    for (const Stage& s : staged.stages) {
+      if (s.start)
+        look(*s.start, s.box, false);
+      for (const Stage::Reduction& reduction : s.reductions) {
+        std::vector<Index> indices = s.box;
+        indices.insert(indices.end(), reduction.indices.begin(), reduction.indices.end());
+        look(*reduction.value, indices, s.update == Update::sum);
+      }
+      for (const Stage::Write& write : s.writes)
+        look(*write.value, s.box, false);
+    }
+    for (size_t t = 0; t < staged.tensors.size(); t++)
+      zero_outside[t] = zero_outside[t] && !is_harmful[t];
+  }
+
+  bool may_leave(const Expr& e, const std::vector<Index>& indices) const
+  {
+    const Shape& shape = staged.tensors[e.tensor].type.shape;
+    for (size_t d = 0; d < shape.size(); d++)
+      if (const Interval reach = range_of(e.at[d], indices, shape[d]); reach.lo < 0 || reach.hi >= shape[d].size)
+        return true;
+    return false;
   }
 
   // An update that reads its parameter point for point, in the stage that makes the new value, writes in its place; so
@@ -277,6 +317,9 @@ private:
     if (g.end - g.begin > 1)
       share(g, shared_loops);
     std::vector<Node> body;
+    for (size_t t = 0; t < staged.tensors.size(); t++)
+      if (staged.tensors[t].stage >= g.begin && staged.tensors[t].stage < g.end && is_filled(static_cast<int>(t)))
+        fill_outside(static_cast<int>(t), body);
     for (int s = g.begin; s < g.end; s++)
       for (Node& node : emit_stage(s))
         body.push_back(std::move(node));
@@ -362,10 +405,17 @@ private:
           const Dim& extent = maker.box[b].extent;
           const Span& span = spans[s][b];
           if (!shape[d].batch && at[d].uses(static_cast<int>(b)) && !extent.batch && span.extent == extent &&
-              span.lo == Affine(0))
+              span.lo == Affine(0) && !covers(region[tensor][d], shape[d]))
             region[tensor][d] = {0, shape[d], false, shape[d].size};
         }
     }
+  }
+
+  static bool is_whole(const Span& span) { return span.lo == Affine(0) && span.extent == Dim{span.full, false}; }
+
+  static bool covers(const Span& span, const Dim& full)
+  {
+    return span.lo.is_constant() && span.lo.constant <= 0 && span.lo.constant + span.extent.size >= full.size;
   }
 
   // The box index's span in stage s: what later stages need of the tensors that it makes.
@@ -397,7 +447,7 @@ private:
     found->full = full;
     Interval lo = range(found->lo, [&](int i) { return range_of_shared(i); });
     found->clipped = lo.lo < 0 || lo.hi + found->extent.size > full;
-    if (found->lo.is_constant() && found->lo.constant <= 0 && found->lo.constant + found->extent.size >= full)
+    if (covers(*found, {full, false}))
       return whole;
     return *found;
   }
@@ -442,7 +492,7 @@ private:
         }
       }
       if (!images && !full.batch && extent >= full.size && lo.is_constant())
-        reach.push_back({0, full, false, full.size});
+        reach.push_back(whole_of_dimension(full, lo.constant, extent, zero_outside[e.tensor]));
       else
         reach.push_back({lo, {extent, false}, false, full.size});
     }
@@ -463,6 +513,15 @@ private:
       had.lo += begin;
       had.extent.size = end - begin;
     }
+  }
+
+  // All of it, and what lies around it where that is zero.
+  static Span whole_of_dimension(const Dim& full, int64_t lo, int64_t extent, bool with_outside)
+  {
+    if (!with_outside)
+      return {0, full, false, full.size};
+    const int64_t begin = std::min<int64_t>(0, lo), end = std::max(full.size, lo + extent);
+    return {begin, {end - begin, false}, false, full.size};
   }
 
   int64_t reduced_extent(const Stage& s, const Expr& e, int index) const
@@ -501,6 +560,62 @@ private:
     }
     set_apart(layout, {tensor.type.dtype, shape});
     return layout;
+  }
+
+  // Its memory has what readers find outside of the tensor, too.
+  bool is_filled(int t) const
+  {
+    return zero_outside[t] && buffer[t] >= 0 && nest.buffers[buffer[t]].role == BufferRole::local;
+  }
+
+  // Zeros where a local's region reaches past the tensor.
+  void fill_outside(int t, std::vector<Node>& body)
+  {
+    for (size_t d = 0; d < region[t].size(); d++) {
+      const Span& span = region[t][d];
+      if (staged.tensors[t].type.shape[d].batch || is_whole(span))
+        continue;
+      const Affine before = Affine(0) - span.lo, inside = before + span.full;
+      auto of_shared = [&](int i) { return range_of_shared(i); };
+      if (const int64_t most = range(before, of_shared).hi; most > 0)
+        body.push_back(fill(t, d, {0}, ends(before, most, span.extent.size)));
+      if (const Interval first = range(inside, of_shared); first.lo < span.extent.size)
+        body.push_back(fill(t, d, first.lo < 0 ? std::vector<Affine>{0, inside} : std::vector<Affine>{inside},
+                            {span.extent.size}));
+    }
+  }
+
+  static std::vector<Affine> ends(const Affine& end, int64_t most, int64_t extent)
+  {
+    return most > extent ? std::vector<Affine>{extent, end} : std::vector<Affine>{end};
+  }
+
+  // One stage: all of the local, of dimension d what is between `begin` and `end`.
+  Node fill(int t, size_t d, const std::vector<Affine>& begin, const std::vector<Affine>& end)
+  {
+    Store zero{buffer[t], -1, {}, Update::assign, constant(0, staged.tensors[t].type.dtype), {}};
+    std::vector<Loop> loops;
+    for (size_t k = 0; k < region[t].size(); k++) {
+      const int64_t extent = region[t][k].extent.size;
+      if (k != d && extent == 1) {
+        zero.at.push_back(0);
+        continue;
+      }
+      const int index = nest.add_index(k == d ? "outside" : "along");
+      zero.at.push_back(Affine::of(index));
+      loops.push_back({index,
+                       k == d ? begin : std::vector<Affine>{0},
+                       k == d ? end : std::vector<Affine>{extent},
+                       1,
+                       LoopKind::serial,
+                       {}});
+    }
+    Node node{std::move(zero)};
+    for (size_t i = loops.size(); i-- > 0;) {
+      loops[i].body.push_back(std::move(node));
+      node = Node{std::move(loops[i])};
+    }
+    return node;
   }
 
   // ---- one stage ----
@@ -779,7 +894,9 @@ private:
                        reach.hi - last <= border_after(from.layout, d) && (vanishes || e.checked);
       if (in_border)
         continue;
-      // A local has what its readers reach, unless that is all of the tensor.
+      // A local has what its readers reach, zeros outside too, unless that is all of the tensor.
+      if (is_filled(e.tensor) && !is_whole(region[e.tensor][d]))
+        continue;
       if (from.role != BufferRole::local || region[e.tensor][d].extent == extent)
         checked = true;
       if (from.role == BufferRole::local || (!vanishes && !e.checked)) {
@@ -813,6 +930,7 @@ private:
   std::map<int, int> in_place; // tensor made -> tensor replaced
   std::vector<int> buffer;     // of a tensor; -1: none (registers, or not yet)
   std::vector<std::vector<Span>> region;
+  std::vector<bool> zero_outside; // by tensor
   std::map<int, std::vector<Span>> spans;
   std::map<int, Interval> shared_range;
 };
