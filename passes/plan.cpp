@@ -614,8 +614,9 @@ private:
            });
   }
 
-  // Weights that leave the second cache before they are read again are asked for as they go on; channels of a picture,
-  // in a tile of which each block is a few lines far from the last, a block before.
+  // Weights are asked for a tile before they are multiplied: a network has more of them than a cache keeps from one call
+  // to the next. Those that leave the second cache before they are read again, and have no such tile, are asked for as
+  // they go on; channels of a picture, in a tile of which each block is a few lines far from the last, a block before.
   void find_streams()
   {
     const int lanes = chosen_lanes();
@@ -629,8 +630,14 @@ private:
           continue;
         const Lane lane = lane_of(access, lanes, result.schedule.width);
         const bool is_batch = has_batch(buffer.type.shape);
-        if (!is_batch && lane == Lane::contiguous && bytes > target.l2_bytes) {
-          result.streams.push_back({static_cast<int>(b), stream_ahead});
+        if (!is_batch && lane == Lane::contiguous) {
+          const int64_t tile = next_tile(access, lanes);
+          if (tile > 0 && tile < bytes && bytes > target.l1_bytes / 2)
+            result.streams.push_back({static_cast<int>(b), tile});
+          else if (bytes > target.l2_bytes)
+            result.streams.push_back({static_cast<int>(b), stream_ahead});
+          else
+            continue;
           break;
         }
         const int64_t block = is_batch && lane == Lane::broadcast && bytes > target.l1_bytes ? next_block(access) : 0;
@@ -640,6 +647,36 @@ private:
         }
       }
     }
+  }
+
+  // Bytes from a tile's weights to those of the next one along the lanes, where the tile's own are used again and both
+  // find room in the second cache beside the pictures; else 0.
+  int64_t next_tile(const Access& access, int lanes) const
+  {
+    int64_t size = 0;
+    bool is_shared = false;
+    for (const Dimension& d : box) {
+      if (d.index != lanes && uses(access, d.index))
+        return 0;
+      is_shared = is_shared || (d.index != lanes && d.extent && *d.extent > 1);
+    }
+    for (const StageSchedule::Step& step : result.schedule.tile)
+      if (step.index == result.schedule.lanes)
+        size = step.size;
+    if (!is_shared || size == 0)
+      return 0;
+    const std::vector<int64_t> strides = axis_strides(access.buffer->layout, access.buffer->type.shape);
+    int64_t bytes = 0;
+    for (size_t a = 0; a < strides.size(); a++) {
+      const Axis& axis = access.buffer->layout.axes[a];
+      if (access.at[axis.dim].factor(lanes) != 1)
+        continue;
+      if (size % std::max(axis.divide, axis.modulo) != 0)
+        return 0;
+      if (axis.modulo == 0)
+        bytes += strides[a] * (size / axis.divide) * bytes_of(access.buffer->type.dtype);
+    }
+    return bytes <= target.l2_bytes / 4 ? bytes : 0;
   }
 
   // Bytes from one iteration of the only loop over reduced indices to the next, where it has many; else 0.
