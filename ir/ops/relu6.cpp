@@ -8,7 +8,7 @@ extern const OpDef op_relu6{
     .doc = "keeps what is positive, up to 6",
     .inputs = {"x[...]"},
     .outputs = {"y"},
-    .formula = "y[...] = select(6 < x[...], 6, select(x[...] < 0, 0, x[...]))",
+    .formula = "y[...] = max(min(x[...], 6), 0)",
     .gradient = "dx[...] = select(y[...] > 0 and y[...] < 6, dy[...], 0)",
     .is_monotone = true,
 };
