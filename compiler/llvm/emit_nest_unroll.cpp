@@ -4,7 +4,11 @@
 //
 // One x and two w live at a time (b < 2) instead of fourteen x (a < 14). Loops that are reduced stay outermost and in
 // their order, so that every sum keeps its own. Where the accumulators leave no room, each step of the reduced loops
-// reads its operands again: LLVM would keep those that the next step also reads (a window's overlap), and spill.
+// reads its operands again: LLVM would keep those that the next step also reads (a window's overlap), and spill. But
+// where a window is written out whole, and its weights find room, all that one element of the picture is multiplied with
+// runs together: it is read once.
+//
+//   unroll i, j, h, w: acc[h,w] += x[h + i,w + j] * w[i,j]    =>    for each element of x: for each (i, j, h, w) with it
 #include "compiler/llvm/emitter.h"
 
 #include "ir/location.h"
@@ -12,7 +16,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <set>
 
 namespace cnnc {
 
@@ -172,6 +178,85 @@ void group_steps(const std::vector<Chain>& chains, const Nest& nest, const Targe
   }
 }
 
+// Values of the chain's loops, the reduced ones first.
+using Instance = std::vector<int64_t>;
+
+std::vector<const Loop*> loops_of(const Chain& chain)
+{
+  std::vector<const Loop*> loops = chain.reduced;
+  loops.insert(loops.end(), chain.parallel.begin(), chain.parallel.end());
+  return loops;
+}
+
+std::vector<int64_t> place_of(const std::vector<Affine>& at, const std::vector<const Loop*>& loops,
+                              const Instance& values)
+{
+  std::vector<int64_t> place;
+  for (const Affine& a : at) {
+    int64_t sum = a.constant;
+    for (size_t l = 0; l < loops.size(); ++l)
+      sum += a.factor(loops[l]->index) * values[l];
+    place.push_back(sum);
+  }
+  return place;
+}
+
+std::vector<Instance> instances_of(const std::vector<const Loop*>& loops)
+{
+  std::vector<Instance> all{{}};
+  for (const Loop* loop : loops) {
+    std::vector<Instance> longer;
+    for (const Instance& values : all)
+      for (int64_t value = loop->begin[0].constant; value < loop->end[0].constant; value += loop->step) {
+        longer.push_back(values);
+        longer.back().push_back(value);
+      }
+    all = std::move(longer);
+  }
+  return all;
+}
+
+// The order in which an operand that most others overlap is read once, element by element, with `room` registers for the
+// other ones; nothing where they do not fit, where little is saved, or where a sum would change its order.
+std::vector<Instance> by_element(const Chain& chain, int64_t room)
+{
+  constexpr int64_t most = 1024, least_shared = 2;
+  const std::vector<const Loop*> loops = loops_of(chain);
+  int64_t count = 1;
+  for (const Loop* loop : loops)
+    count = std::min(count * trips(*loop), most + 1);
+  if (count > most || chain.operands.empty())
+    return {};
+  std::vector<Instance> all = instances_of(loops);
+  const Expr* shared = nullptr;
+  int64_t different = 0, others = 0;
+  for (const Expr* read : chain.operands) {
+    std::set<std::vector<int64_t>> places;
+    for (const Instance& values : all)
+      places.insert(place_of(read->at, loops, values));
+    const auto size = static_cast<int64_t>(places.size());
+    others += size;
+    if (size > different) {
+      different = size;
+      shared = read;
+    }
+  }
+  if (others - different + 1 > room || different * least_shared > count)
+    return {};
+  std::stable_sort(all.begin(), all.end(), [&](const Instance& a, const Instance& b) {
+    return place_of(shared->at, loops, a) < place_of(shared->at, loops, b);
+  });
+  std::map<std::vector<int64_t>, Instance> last; // by accumulator
+  for (const Instance& values : all) {
+    const Instance step(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(chain.reduced.size()));
+    const auto [at, is_first] = last.try_emplace(place_of(chain.store->at, loops, values), step);
+    if (!is_first && !(at->second < step))
+      return {};
+    at->second = step;
+  }
+  return all;
+}
+
 } // namespace
 
 size_t Emitter::accumulate(std::span<const Node> all)
@@ -190,7 +275,7 @@ size_t Emitter::accumulate(std::span<const Node> all)
     return 0;
 
   // All that the whole of it reads, beside all that it keeps.
-  int64_t held = 0;
+  int64_t held = 0, accumulators = 0;
   std::set<int> targets;
   for (Chain& chain : chains) {
     for (const Expr* read : chain.operands) {
@@ -206,9 +291,9 @@ size_t Emitter::accumulate(std::span<const Node> all)
   for (const auto& [key, value] : registers)
     if (targets.contains(key.first)) {
       int64_t bits = static_cast<int64_t>(value->getType()->getPrimitiveSizeInBits().getFixedValue());
-      held += ceil_div(bits, target.vector_bytes * 8);
+      accumulators += ceil_div(bits, target.vector_bytes * 8);
     }
-  bool crowded = held > target.vector_registers;
+  bool crowded = held + accumulators > target.vector_registers;
 
   auto run = [&](auto&& self, const std::vector<const Loop*>& loops, size_t depth, auto&& innermost) -> void {
     if (depth == loops.size())
@@ -234,6 +319,25 @@ size_t Emitter::accumulate(std::span<const Node> all)
                                             : std::gcd(of.modulus, of.residue);
   };
   group_steps(chains, nest, target, step, &dot_index, &dot_group);
+  if (crowded && chains.size() == 1 && dot_index < 0)
+    if (const auto order = by_element(chains.front(), target.vector_registers - accumulators - 1); !order.empty()) {
+      const std::vector<const Loop*> loops = loops_of(chains.front());
+      const std::vector<Fact> outer = facts;
+      for (const Instance& values : order) {
+        spend(1);
+        for (size_t l = 0; l < loops.size(); ++l) {
+          Fact& fact = facts[static_cast<size_t>(loops[l]->index)];
+          fact = {};
+          fact.kind = Fact::Kind::constant;
+          fact.value = values[l];
+          fact.range = {values[l], values[l]};
+        }
+        nodes(*chains.front().body);
+      }
+      for (const Loop* loop : loops)
+        facts[static_cast<size_t>(loop->index)] = outer[static_cast<size_t>(loop->index)];
+      return 1;
+    }
   run(run, chains.front().reduced, 0, [&] {
     if (crowded)
       read_again();
