@@ -94,7 +94,8 @@ public:
     for (const Access& access : accesses)
       if (is_float(access.buffer->type.dtype) || access.buffer->type.dtype == DType::i64)
         bytes = std::max(bytes, bytes_of(access.buffer->type.dtype));
-    full_width = std::max<int64_t>(1, target.lanes(std::max<int64_t>(bytes, 4)));
+    lane_bytes = std::max<int64_t>(bytes, 4);
+    full_width = std::max<int64_t>(1, target.lanes(lane_bytes));
   }
 
   Plan best()
@@ -356,14 +357,23 @@ private:
     return steps;
   }
 
+  // Of the time that the widest vectors take: less where those go through a narrower unit in several parts.
+  double share_of(int64_t width) const
+  {
+    const int64_t bytes = std::max(width * lane_bytes, target.unit_bytes);
+    return std::min(1.0, static_cast<double>(bytes) / static_cast<double>(target.vector_bytes));
+  }
+
   double cost_of(const Tile& tile, double steps, int64_t width, bool reduces_lanes) const
   {
-    double accs = static_cast<double>(accumulators(tile));
+    const double accs = static_cast<double>(accumulators(tile)), share = share_of(width);
+    const double latency = group > 1 ? 6 : is_sum ? 4 : 2;
     double loads = 0, ends = 0;
     for (const Access& access : accesses) {
       double count = static_cast<double>(distinct(access, tile));
       if (access.in_reduction) {
-        double cost = load_cost[static_cast<int>(access.lane)] * (access.checked ? 2 : 1);
+        double cost = load_cost[static_cast<int>(access.lane)] * (access.checked ? 2 : 1) *
+                      (access.lane == Lane::broadcast ? 1 : share);
         if (group > 1 && access.lane == Lane::broadcast) // an instruction of its own
           cost = 0.8;
         // A panel larger than the first cache comes from the second.
@@ -378,11 +388,11 @@ private:
         ends += count * load_cost[static_cast<int>(access.lane)];
       }
     }
-    double work = accs * 0.5 * operations;
-    double step = std::max({work, loads, group > 1 ? 6.0 : is_sum ? 4.0 : 2.0, (accs * operations + loads) / 5});
+    const double work = accs * 0.5 * operations * share;
+    const double step = std::max({work, loads, latency, (accs * operations * share + loads) / 5});
     if (reduces_lanes)
       ends += accs * 6;
-    ends += accs * outer_operations * 0.5;
+    ends = (ends + accs * outer_operations * 0.5) * share;
     return steps * (step + 0.3) + std::max(ends, 1.0) + (reductions ? 12 : 2);
   }
 
@@ -788,7 +798,7 @@ private:
   int64_t dot_group = 1, group = 1; // group: with the lanes in question
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;
-  int64_t full_width = 1;
+  int64_t lane_bytes = 4, full_width = 1;
   Plan result;
   bool keeps_rated = false; // all that may be asked for, not the best alone
   std::vector<Plan> rated;

@@ -19,6 +19,7 @@ struct Target {
   std::string march = "native"; // as the user wrote it
   std::string cpu, features;    // for LLVM; set by the compiler
   int64_t vector_bytes = 64;    // 64 AVX-512, 32 AVX2, 16 SSE
+  int64_t unit_bytes = 64;      // what one of its units takes at a time: wider vectors go through in parts
   int vector_registers = 32;
   bool fma = true;
   bool masks = true;     // masked loads and stores cost nothing

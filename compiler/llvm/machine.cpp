@@ -32,6 +32,9 @@ void set_numbers(Target& target)
   auto has = [&](const char* features) { return info->checkFeatures(features); };
   bool avx512 = has("+avx512f,+avx512vl,+avx512bw,+avx512dq");
   target.vector_bytes = avx512 ? 64 : has("+avx") ? 32 : 16;
+  // LLVM knows it only from its tables of single instructions.
+  const bool has_halves = target.cpu == "znver4" || target.cpu == "znver1";
+  target.unit_bytes = has_halves ? std::max<int64_t>(16, target.vector_bytes / 2) : target.vector_bytes;
   target.vector_registers = avx512 ? 32 : 16;
   target.fma = has("+fma");
   target.masks = avx512;
