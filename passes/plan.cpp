@@ -2,7 +2,8 @@
 //
 // All candidates are enumerated and priced by one model of a core: per step of the reduction the larger of
 //   FMAs / 2,  loads / 2 (strided and gathered ones cost more),  the FMA's latency where there are few accumulators,
-// times the steps, plus what a tile costs at its ends. Tails are priced as the smaller tiles that they are.
+// times the steps, plus what a tile costs at its ends. Tails are priced as the smaller tiles that they are. A window may
+// be written out whole: then it is one step, which reads each element of the overlap once.
 #include "passes/stage_loops.h"
 #include "passes/trim.h"
 
@@ -49,8 +50,10 @@ constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 // The hardware's prefetchers stop at the end of a page, and follow few streams.
 constexpr int64_t stream_ahead = 4096, farthest_ahead = int64_t{1} << 20; // bytes
 constexpr int64_t most_written_out = 16;                                  // steps of a reduction
-constexpr double most_kept = 2;        // times the best schedule's cycles, of what is kept beside it
-constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
+constexpr int64_t most_statements = 480;                                  // of those and a tile's accumulators
+constexpr int64_t most_of_window = 160; // likewise where that is all: the next tile begins before this one has ended
+constexpr double most_kept = 2;         // times the best schedule's cycles, of what is kept beside it
+constexpr int64_t batches[] = {1, 32};  // what an unknown batch is priced at, each per image
 
 class Planner {
 public:
@@ -327,6 +330,69 @@ private:
     return std::any_of(access.at.begin(), access.at.end(), [&](const Affine& at) { return at.uses(index); });
   }
 
+  // How many different places a subscript has in a tile, with all of its reduced indices' values: h + i.
+  int64_t places(const Affine& at, const Tile& tile) const
+  {
+    int64_t inside = 1, window = 1, step = 0, dilation = 0;
+    for (size_t d = 0; d < box.size(); d++)
+      if (const int64_t factor = at.factor(box[d].index); factor != 0 && tile.sizes[d] > 1) {
+        inside *= tile.sizes[d];
+        step = std::abs(factor);
+      }
+    for (const Dimension& d : reduced)
+      if (const int64_t factor = at.factor(d.index); factor != 0 && *d.extent > 1) {
+        window *= *d.extent;
+        dilation = std::abs(factor);
+      }
+    const bool overlaps = step > 0 && dilation > 0 && step % dilation == 0 && step / dilation <= window;
+    return overlaps ? (inside - 1) * (step / dilation) + window : inside * window;
+  }
+
+  int64_t elements(const Access& access, const Tile& tile) const
+  {
+    int64_t count = access.in_lanes ? tile.blocks : 1;
+    for (const Affine& at : access.at)
+      count *= places(at, tile);
+    return count;
+  }
+
+  bool is_window(const Access& access) const
+  {
+    return std::any_of(access.at.begin(), access.at.end(), [&](const Affine& at) {
+      auto is_used = [&](const Dimension& d) { return at.uses(d.index); };
+      return std::any_of(box.begin(), box.end(), is_used) && std::any_of(reduced.begin(), reduced.end(), is_used);
+    });
+  }
+
+  // Whether the whole window is written out, each element of its overlap read once: see emit_nest_unroll.cpp.
+  bool can_be_written_out(const Tile& tile, const Lanes& lanes) const
+  {
+    if (reductions != 1 || !is_sum || has_tap || group > 1 || lanes.index < 0 || lanes.are_reduced)
+      return false;
+    const int64_t accs = accumulators(tile);
+    int64_t count = accs;
+    for (const Dimension& d : reduced) {
+      if (!d.extent || d.fixed || is_trimmed(d.index, tile) || block_of(d.index, lanes.index) % *d.extent != 0)
+        return false;
+      count *= *d.extent;
+      if (count > most_of_window)
+        return false;
+    }
+    int64_t shared = 0, others = 0;
+    bool has_window = false;
+    for (const Access& access : accesses)
+      if (access.in_reduction) {
+        has_window = has_window || is_window(access);
+        if (access.checked || access.lane > Lane::contiguous)
+          return false;
+        const int64_t size = elements(access, tile);
+        shared = std::max(shared, size);
+        others += size;
+      }
+    others -= shared;
+    return has_window && count > accs && shared * 3 <= count * 2 && accs + others + 2 <= target.vector_registers;
+  }
+
   bool fits(const Tile& tile) const
   {
     int64_t accs = accumulators(tile) * (has_tap ? 2 : 1);
@@ -366,11 +432,12 @@ private:
 
   double cost_of(const Tile& tile, double steps, int64_t width, bool reduces_lanes) const
   {
-    const double accs = static_cast<double>(accumulators(tile)), share = share_of(width);
-    const double latency = group > 1 ? 6 : is_sum ? 4 : 2;
-    double loads = 0, ends = 0;
+    const double accs = static_cast<double>(accumulators(tile)), taps = is_written_out ? steps : 1;
+    const double share = share_of(width), latency = group > 1 ? 6 : is_sum ? 4 : 2;
+    double loads = 0, vectors = 0, ends = 0;
     for (const Access& access : accesses) {
-      double count = static_cast<double>(distinct(access, tile));
+      const bool overlaps = is_written_out && access.in_reduction;
+      double count = static_cast<double>(overlaps ? elements(access, tile) : distinct(access, tile));
       if (access.in_reduction) {
         double cost = load_cost[static_cast<int>(access.lane)] * (access.checked ? 2 : 1) *
                       (access.lane == Lane::broadcast ? 1 : share);
@@ -378,22 +445,25 @@ private:
           cost = 0.8;
         // A panel larger than the first cache comes from the second.
         if (access.lane == Lane::contiguous &&
-            count * static_cast<double>(width * group * bytes_of(access.buffer->type.dtype)) * steps >
+            count * static_cast<double>(width * group * bytes_of(access.buffer->type.dtype)) * steps / taps >
                 target.l1_bytes / 2)
           cost *= 5;
         loads += count * cost;
+        vectors += access.lane == Lane::contiguous && is_window(access) ? count * cost : 0;
       } else if (access.is_store) {
         ends += accs * store_cost[static_cast<int>(access.lane)];
       } else {
         ends += count * load_cost[static_cast<int>(access.lane)];
       }
     }
-    const double work = accs * 0.5 * operations * share;
-    const double step = std::max({work, loads, latency, (accs * operations * share + loads) / 5});
+    const double work = accs * 0.5 * operations * taps * share;
+    double step = std::max({work, loads, latency * taps, (accs * operations * taps * share + loads) / 5});
+    // The lines of a picture that come from the second cache, and go there, want the first one to themselves.
+    step += std::max(0.0, vectors - work / 2) / 2;
     if (reduces_lanes)
       ends += accs * 6;
     ends = (ends + accs * outer_operations * 0.5) * share;
-    return steps * (step + 0.3) + std::max(ends, 1.0) + (reductions ? 12 : 2);
+    return steps / taps * (step + 0.3) + std::max(ends, 1.0) + (is_written_out ? 4 : reductions ? 12 : 2);
   }
 
   // Of the whole box: full tiles and tails, per image.
@@ -479,7 +549,17 @@ private:
       if (box[s.box].index != lanes.index)
         inside[s.reduced] = std::min(inside[s.reduced], steps_inside(s, tile.sizes[s.box]) /
                                                             static_cast<double>(*reduced[s.reduced].extent));
-    double cycles = total(tile, lanes);
+    for (const bool all : {false, true}) {
+      is_written_out = all;
+      if (!all || can_be_written_out(tile, lanes))
+        rate(tile, lanes);
+    }
+    is_written_out = false;
+  }
+
+  void rate(Tile& tile, const Lanes& lanes)
+  {
+    const double cycles = total(tile, lanes);
     if (keeps_rated && (result.cycles == 0 || cycles < result.cycles * most_kept))
       rated.push_back({schedule_of(tile, lanes.index, lanes.width), cycles, {}});
     if (result.cycles == 0 || cycles < result.cycles * 0.9999) {
@@ -769,10 +849,12 @@ private:
           break;
       }
     }
-    int64_t limit = std::max<int64_t>(1, 480 / std::max<int64_t>(accs, 1));
+    int64_t limit = std::max<int64_t>(1, most_statements / std::max<int64_t>(accs, 1));
     for (const Dimension& d : reduced) {
       StageSchedule::Step step{d.name, 1};
-      if (d.index == lanes) {
+      if (is_written_out) {
+        step.size = *d.extent;
+      } else if (d.index == lanes) {
         step.size = std::min(width, *d.extent);
       } else if (d.index == chosen) {
         const int64_t block = block_of(d.index, lanes);
@@ -798,6 +880,7 @@ private:
   int64_t dot_group = 1, group = 1; // group: with the lanes in question
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;
+  bool is_written_out = false; // of the schedule in question: all steps of its reduction
   int64_t lane_bytes = 4, full_width = 1;
   Plan result;
   bool keeps_rated = false; // all that may be asked for, not the best alone

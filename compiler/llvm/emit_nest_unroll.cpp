@@ -220,7 +220,7 @@ std::vector<Instance> instances_of(const std::vector<const Loop*>& loops)
 // other ones; nothing where they do not fit, where little is saved, or where a sum would change its order.
 std::vector<Instance> by_element(const Chain& chain, int64_t room)
 {
-  constexpr int64_t most = 1024, least_shared = 2;
+  constexpr int64_t most = 1024;
   const std::vector<const Loop*> loops = loops_of(chain);
   int64_t count = 1;
   for (const Loop* loop : loops)
@@ -241,7 +241,7 @@ std::vector<Instance> by_element(const Chain& chain, int64_t room)
       shared = read;
     }
   }
-  if (others - different + 1 > room || different * least_shared > count)
+  if (others - different + 1 > room || different * 3 > count * 2)
     return {};
   std::stable_sort(all.begin(), all.end(), [&](const Instance& a, const Instance& b) {
     return place_of(shared->at, loops, a) < place_of(shared->at, loops, b);

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <sstream>
 
 using namespace cnnc;
 using namespace cnnc::test;
@@ -411,6 +412,33 @@ TEST_CASE("28 accumulators stay in registers, in whatever order the loops are un
         CHECK_MESSAGE(instruction.find("zmm") == std::string_view::npos, instruction);
       }
     }
+}
+
+TEST_CASE("a window that is written out reads each element of its overlap once, and every sum keeps its order")
+{
+  for (const auto& [stride, loads] : {std::pair{1, 4 * 9}, {2, 5 * 15}}) {
+    const std::string text = fmt::format(
+        R"(nest @window(in %x: f32[n,32,33,33] as {{0, 1/16, 2, 3, 1%16}}, in @w: f32[32,3,3] as {{0/16, 1, 2, 0%16}}, out %y: f32[n,32,14,14] as {{0, 1/16, 2, 3, 1%16}}) {{
+  registers %acc: f32[2,7,16]
+  parallel n in 0..N, g in 0..32 step 16, h in 0..14 step 2 {{
+    for w in 0..14 step 7 {{
+      unroll a in 0..2, b in 0..7 {{ lanes l in 0..16 {{ %acc[a,b,l] = 0 }} }}
+      unroll i in 0..3, j in 0..3, a in 0..2, b in 0..7 {{ lanes l in 0..16 {{
+        %acc[a,b,l] += %x[n,g + l,{0}*h + {0}*a + i,{0}*w + {0}*b + j] * @w[g + l,i,j] }} }}
+      unroll a in 0..2, b in 0..7 {{ lanes l in 0..16 {{ %y[n,g + l,h + a,w + b] = %acc[a,b,l] }} }}
+    }}
+  }}
+}})",
+        stride);
+    agrees(text, 1e-5);
+    const std::string code = compile_nest(parse(text), make_target("skylake-avx512"), NestForm::assembly).bytes;
+    int read = 0;
+    std::istringstream lines(code);
+    for (std::string line; std::getline(lines, line);)
+      read += line.find("zmm") != line.npos && line.find("(%r") != line.npos && line.find("zmm") > line.find("(%r");
+    CAPTURE(code);
+    CHECK(read == loads + 9);
+  }
 }
 
 TEST_CASE("unrolled sums side by side: a row in two vectors, one of them a tail")
