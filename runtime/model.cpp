@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 namespace cnnc {
 
@@ -27,8 +28,15 @@ Block::Block(int64_t bytes) : size_(bytes)
   constexpr int64_t limit = int64_t{1} << 46;
   void* p = nullptr;
   if (bytes >= 0 && bytes <= limit) {
-    auto rounded = static_cast<size_t>((bytes / CNN_ALIGNMENT + 1) * CNN_ALIGNMENT);
-    p = std::aligned_alloc(CNN_ALIGNMENT, rounded);
+    // Weights and maps are walked with long strides: with pages of 4 KB, an entry for each is looked up again and again.
+    constexpr int64_t huge_page = 2 << 20;
+    const int64_t unit = bytes >= huge_page ? huge_page : CNN_ALIGNMENT;
+    auto rounded = static_cast<size_t>((bytes / unit + 1) * unit);
+    p = std::aligned_alloc(static_cast<size_t>(unit), rounded);
+#ifdef MADV_HUGEPAGE
+    if (p && unit == huge_page)
+      madvise(p, rounded, MADV_HUGEPAGE); // where the system has none, nothing is lost
+#endif
     if (p)
       std::memset(p, 0, rounded);
   }
