@@ -725,7 +725,7 @@ private:
           if (tile > 0 && tile < bytes && bytes > target.l1_bytes / 2)
             result.streams.push_back({static_cast<int>(b), tile});
           else if (bytes > target.l2_bytes)
-            result.streams.push_back({static_cast<int>(b), stream_ahead});
+            result.streams.push_back({static_cast<int>(b), std::max(stream_ahead, rows_of_tile(access))});
           else
             continue;
           break;
@@ -737,6 +737,20 @@ private:
         }
       }
     }
+  }
+
+  // Bytes of an operand's rows that a tile reads side by side, where those are short: a page ahead of the first one is in
+  // the second one, which is read as well.
+  int64_t rows_of_tile(const Access& access) const
+  {
+    constexpr int64_t most = 64 << 10;
+    int64_t bytes = 0;
+    for (const Dimension& d : box)
+      for (const StageSchedule::Step& step : result.schedule.tile)
+        if (const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
+            step.index == d.name && step.index != result.schedule.lanes && step.size > 1 && stride)
+          bytes = std::max(bytes, *stride * step.size * bytes_of(access.buffer->type.dtype));
+    return bytes <= most ? bytes : 0;
   }
 
   // Bytes from a tile's weights to those of the next one along the lanes, where the tile's own are used again and both
