@@ -139,12 +139,20 @@ Compiled compile(Program program, const CompileOptions& options)
                 options.passes.empty() ? "loops that are text already are for one machine: -march, not --targets"
                                        : "--passes shows what they leave for one machine: -march, not --targets",
                 {}, 2);
+  for (Target& target : targets) {
+    target.winograd_tile = options.winograd_tile;
+    target.winograd_bytes = options.winograd_bytes.value_or(target.winograd_bytes);
+  }
   if (options.tuning && options.level >= 2 && options.passes.empty() && program.nests.empty())
     use_tuning(*options.tuning, targets, compiled.warnings);
   compiled.target = targets[0];
   compiled.program = std::move(program);
   compiled.name = compiled.program.functions.at(0).name;
   compiled.flags = fmt::format("-O{}{}", options.level, options.train ? " --train" : "");
+  if (options.winograd_tile != CompileOptions().winograd_tile)
+    compiled.flags += fmt::format(" --winograd {}", options.winograd_tile);
+  if (options.winograd_bytes)
+    compiled.flags += fmt::format(" --winograd-memory {}", *options.winograd_bytes);
   if (options.low_precision)
     compiled.flags += " --precision " + name_of(*options.low_precision);
   if (!options.weights.empty())

@@ -17,6 +17,8 @@ struct CompileOptions {
   std::vector<std::string> targets; // one library for all of these instead, the best that a machine has is taken
   bool train = false;               // with train_step and gradients
   DType precision = DType::f32;     // f64: everything
+  int64_t winograd_tile = 4;        // see Target
+  std::optional<int64_t> winograd_bytes; // likewise
   std::optional<LowPrecision> low_precision;  // of forward
   std::vector<std::string> calibration;       // pictures from which its ranges come: see program/calibrate.h
   bool verify = true;                         // after each pass

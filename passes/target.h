@@ -4,6 +4,7 @@
 #include "ir/location.h"
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -28,6 +29,9 @@ struct Target {
   // Of the caches that one core sees; the host's own for it, these for a machine that has only a name.
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 32 << 20;
   std::map<std::string, TunedSchedule, std::less<>> tuned; // by nest: instead of what the model above would choose
+  // What the user asks for.
+  int64_t winograd_tile = 4; // rows and columns that a tile of 3 x 3 taps makes; 0: every convolution stays direct
+  int64_t winograd_bytes = std::numeric_limits<int64_t>::max(); // that all weights in tiles may take
   int64_t lanes(int64_t element_bytes) const { return vector_bytes / element_bytes; }
 };
 

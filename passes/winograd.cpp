@@ -10,7 +10,9 @@
 // 2 x 2): 36 products where 144 (or 100) were, with the same six points, so that both are as exact. The transformed weights depend on parameters alone, and are four times as large.
 //
 // Chosen by cycles: multiplications saved against additions in the transforms, tiles that stand out over the picture's
-// end, the larger weights' way from memory, and the tiles' own way through the caches.
+// end, the larger weights' way from memory, and the tiles' own way through the caches. Where the user limits the memory
+// for weights in tiles, those that save most for a byte. Tiles of 6 x 6 have a fifth of the multiplications and round
+// coarser: the user asks for them.
 //
 // Needs:  ops as the network has them.
 // Leaves: a remark for each convolution that could be one, and was or was not. Training functions are left alone: there
@@ -27,7 +29,6 @@ namespace cnnc {
 
 namespace {
 
-constexpr int64_t wide = 6; // rows and columns of a tile's products: points 0, 1, -1, 2, -2 and infinity
 constexpr int64_t window_taps[] = {3, 5};
 constexpr int64_t lane_block = 16; // channels that choose_layouts puts side by side
 
@@ -39,7 +40,8 @@ struct Slide {
 };
 
 struct Match {
-  int64_t taps = 0, tile = 0; // of the window; rows and columns of y that a tile makes
+  int64_t taps = 0;           // of the window
+  int64_t wide = 0, tile = 0; // rows and columns of a tile's products, and of y that a tile makes
   Formula formula;
   Statement sum;
   int x = -1, weight = -1; // tensors of the formula
@@ -85,9 +87,10 @@ int bias_of(const Statement& first, const Statement& sum)
   return e.at[0] == first.at[1] ? e.tensor : -1;
 }
 
-std::optional<Match> match(const Graph& graph, const Op& op)
+std::optional<Match> match(const Graph& graph, const Op& op, int64_t tile_of_3)
 {
   Match m;
+  m.wide = tile_of_3 + 2;
   m.formula = formula_of(graph, op);
   const std::vector<Statement>& statements = m.formula.statements;
   if (op.outputs.size() != 1 || statements.empty() || statements.size() > 2)
@@ -116,7 +119,7 @@ std::optional<Match> match(const Graph& graph, const Op& op)
   for (const int64_t taps : window_taps)
     if (!rows || !columns) {
       m.taps = taps;
-      m.tile = wide - taps + 1;
+      m.tile = m.wide - taps + 1;
       rows = slide_of(m.sum, m.sum.at[2], m.x_at[2], m.weight_at[2], taps);
       columns = slide_of(m.sum, m.sum.at[3], m.x_at[3], m.weight_at[3], taps);
     }
@@ -168,17 +171,17 @@ Price price(const Match& m, const Target& target)
   const double tiles = static_cast<double>(ceil_div(y[2].size, m.tile) * ceil_div(y[3].size, m.tile));
   const auto weights = static_cast<double>(w[0].size * w[1].size);
   auto stream = [&](double bytes) { return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 8 : bytes / 64; };
-  const auto window = static_cast<double>(m.taps * m.taps);
+  const auto window = static_cast<double>(m.taps * m.taps), positions = static_cast<double>(m.wide * m.wide);
   Price p;
   p.direct = std::max(products * window * points / lanes / 2, stream(weights * window * 4));
   const double in = tiles * static_cast<double>(x[1].size) / lanes,
                out = tiles * static_cast<double>(y[1].size) / lanes;
   // Vector operations of a tile's transforms, its loads and stores; then the same bytes again where they are multiplied.
-  const double transforms = in * 130 + out * 90,
-               moved = (in + out) * wide * wide * static_cast<double>(target.vector_bytes);
+  const double transforms = (in * 130 + out * 90) * positions / 36,
+               moved = (in + out) * positions * static_cast<double>(target.vector_bytes);
   const double few = tiles < 6 ? 6 / tiles : 1; // too few tiles to hide the loads of weights
-  p.winograd = std::max(products * wide * wide * tiles / lanes / 2 * few, stream(weights * wide * wide * 4)) +
-               transforms + 2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : 64);
+  p.winograd = std::max(products * positions * tiles / lanes / 2 * few, stream(weights * positions * 4)) + transforms +
+               2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : 64);
   return p;
 }
 
@@ -258,8 +261,8 @@ private:
       }
     }
     const int a = static_cast<int>(s.indices.size());
-    s.indices.push_back({"a", {wide, false}});
-    s.indices.push_back({"b", {wide, false}});
+    s.indices.push_back({"a", {m.wide, false}});
+    s.indices.push_back({"b", {m.wide, false}});
     auto at = [&](const std::vector<Affine>& from, bool has_tiles) {
       std::vector<Affine> result;
       for (size_t d = 0; d < 2; ++d)
@@ -274,7 +277,7 @@ private:
     s.at = at(m.sum.at, true);
     s.value = call(Fn::mul, {read(0, DType::f32, at(m.x_at, true)), read(1, DType::f32, at(m.weight_at, false))});
     const Shape& y = tensor(m.sum.target).type.shape;
-    f.tensors[2].type = {DType::f32, {y[0], y[1], {rows, false}, {columns, false}, {wide, false}, {wide, false}}};
+    f.tensors[2].type = {DType::f32, {y[0], y[1], {rows, false}, {columns, false}, {m.wide, false}, {m.wide, false}}};
     f.statements.push_back(std::move(s));
     return f;
   }
@@ -286,46 +289,88 @@ private:
   std::vector<Op> ops;
 };
 
+// What is known of an op that could be done in tiles.
+struct Choice {
+  Match match;
+  Price price;
+  int64_t bytes = 0;   // of the weights in tiles
+  std::string why_not; // or nothing
+};
+
+std::string name_of(const Graph& graph, const Op& op)
+{
+  return graph.values[static_cast<size_t>(op.outputs[0])].name;
+}
+
+std::optional<Choice> choice_for(Graph& graph, const Op& op, const Target& target)
+{
+  std::optional<Match> m = match(graph, op, target.winograd_tile);
+  if (!m)
+    return std::nullopt;
+  Choice choice{*m, price(*m, target), 0, ""};
+  const auto shape_of = [&](int t) { return m->formula.tensors[static_cast<size_t>(t)].type.shape; };
+  const Shape weight = shape_of(m->weight);
+  choice.bytes = weight[0].size * weight[1].size * m->wide * m->wide * bytes_of(DType::f32);
+  const int64_t channels = shape_of(m->x)[1].size, filters = shape_of(m->sum.target)[1].size;
+  // Groups' sums are none of integers: see lower_precision.
+  if (graph.precision && graph.precision->type == DType::i8 && m->sum.at[1].bare() >= 0)
+    choice.why_not = "8-bit integers do not hold the sums and differences of a tile";
+  else if (channels % lane_block != 0 || filters % lane_block != 0)
+    choice.why_not = fmt::format("{} channels and {} filters are no multiples of {}", channels, filters, lane_block);
+  else if (choice.price.winograd > 0.9 * choice.price.direct)
+    choice.why_not = fmt::format("about {:.0f} thousand cycles an image against {:.0f}", choice.price.winograd / 1000,
+                                 choice.price.direct / 1000);
+  return choice;
+}
+
+// Those that save most for each byte, as many as there is room for.
+void keep_within(int64_t room, std::vector<std::optional<Choice>>& choices)
+{
+  std::vector<Choice*> order;
+  for (std::optional<Choice>& choice : choices)
+    if (choice && choice->why_not.empty())
+      order.push_back(&*choice);
+  const auto saved = [](const Choice* c) {
+    return (c->price.direct - c->price.winograd) / static_cast<double>(c->bytes);
+  };
+  std::stable_sort(order.begin(), order.end(), [&](const Choice* a, const Choice* b) { return saved(a) > saved(b); });
+  for (Choice* choice : order)
+    if (choice->bytes <= room)
+      room -= choice->bytes;
+    else
+      choice->why_not =
+          fmt::format("its weights in tiles would be {} bytes, of {} that are left for such", choice->bytes, room);
+}
+
 } // namespace
 
 void winograd(Graph& graph, const Target& target, Remarks& remarks)
 {
-  if (graph.training)
+  if (graph.training || target.winograd_tile == 0)
     return;
+  std::vector<std::optional<Choice>> choices;
+  for (const Op& op : graph.ops)
+    choices.push_back(choice_for(graph, op, target));
+  keep_within(target.winograd_bytes, choices);
   std::vector<Op> ops;
   const std::vector<Op> before = std::move(graph.ops);
   graph.ops.clear();
-  bool changed = false;
-  for (const Op& op : before) {
-    graph.ops = {op};
-    std::optional<Match> m = match(graph, op);
-    graph.ops.clear();
-    if (m) {
-      const std::string& name = graph.values[static_cast<size_t>(op.outputs[0])].name;
-      const Price p = price(*m, target);
-      const int64_t channels = m->formula.tensors[static_cast<size_t>(m->x)].type.shape[1].size,
-                    filters = m->formula.tensors[static_cast<size_t>(m->sum.target)].type.shape[1].size;
-      std::string why;
-      // Groups' sums are none of integers: see lower_precision.
-      if (graph.precision && graph.precision->type == DType::i8 && m->sum.at[1].bare() >= 0)
-        why = "8-bit integers do not hold the sums and differences of a tile";
-      else if (channels % lane_block != 0 || filters % lane_block != 0)
-        why = fmt::format("{} channels and {} filters are no multiples of {}", channels, filters, lane_block);
-      else if (p.winograd > 0.9 * p.direct)
-        why = fmt::format("about {:.0f} thousand cycles an image against {:.0f}", p.winograd / 1000, p.direct / 1000);
-      if (why.empty()) {
-        remarks.add(op.location,
-                    fmt::format("{} in tiles of {} x {}: about {:.0f} thousand cycles an image against {:.0f}", name,
-                                m->tile, m->tile, p.winograd / 1000, p.direct / 1000));
-        for (Op& made : Rewrite(graph, op, *m).run())
-          ops.push_back(std::move(made));
-        changed = true;
-        continue;
-      }
-      remarks.add(op.location, fmt::format("{} stays direct: {}", name, why));
+  for (size_t o = 0; o < before.size(); ++o) {
+    const Op& op = before[o];
+    if (!choices[o] || !choices[o]->why_not.empty()) {
+      if (choices[o])
+        remarks.add(op.location, fmt::format("{} stays direct: {}", name_of(graph, op), choices[o]->why_not));
+      ops.push_back(op);
+      continue;
     }
-    ops.push_back(op);
+    const Choice& choice = *choices[o];
+    remarks.add(op.location, fmt::format("{} in tiles of {} x {}: about {:.0f} thousand cycles an image against {:.0f}",
+                                         name_of(graph, op), choice.match.tile, choice.match.tile,
+                                         choice.price.winograd / 1000, choice.price.direct / 1000));
+    for (Op& made : Rewrite(graph, op, choice.match).run())
+      ops.push_back(std::move(made));
   }
+  const bool changed = ops.size() != before.size();
   graph.ops = std::move(ops);
   if (changed)
     compact(graph);

@@ -15,6 +15,16 @@ void add_compile_options(Parser& parser, CompileOptions& options)
   parser.app
       .add_option("--march", options.march, "native (this machine), x86-64-v3, a processor's name ...; also -march=")
       ->type_name("NAME");
+  parser.app
+      .add_option("--winograd", options.winograd_tile,
+                  "how large the tiles of 3 x 3 convolutions are: 4, or 6 (fewer products, rounded coarser); 0: none")
+      ->check(CLI::IsMember({0, 4, 6}))
+      ->type_name("TILE");
+  parser.app
+      .add_option("--winograd-memory", options.winograd_bytes,
+                  "the most that weights in tiles may take, such as 40M: they are four times as large (no limit)")
+      ->transform(CLI::AsSizeValue(false) & CLI::Range(int64_t{0}, int64_t{1} << 50))
+      ->type_name("SIZE");
 }
 
 void add_precision_option(Parser& parser, CompileOptions& options)

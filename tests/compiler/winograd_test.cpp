@@ -70,3 +70,39 @@ TEST_CASE("convolutions in tiles are what the interpreter says of them")
   }
   CHECK(taken >= 30);
 }
+
+TEST_CASE("tiles of 6 x 6, no tiles and few tiles are asked for")
+{
+  // Two convolutions: the first saves as many multiplications with a fourth of the weights.
+  DrawnGraph g;
+  int value = g.input("x", {-1, 32, 24, 24});
+  value = g.op("conv2d", {value, g.parameter("w0", {32, 32, 3, 3}), -1}, {{"padding", Numbers{1, 1, 1, 1}}});
+  value = g.op("conv2d", {value, g.parameter("w1", {64, 32, 3, 3}), g.parameter("b1", {64})},
+               {{"padding", Numbers{1, 1, 1, 1}}, {"stride", Numbers{1, 1}}});
+  value = g.op("max_pool2d", {value}, {{"kernel", Numbers{2, 2}}, {"stride", Numbers{2, 2}}});
+  value = g.op("conv2d", {value, g.parameter("w2", {64, 64, 5, 5}), -1}, {{"padding", Numbers{2, 2, 2, 2}}});
+  g.graph.outputs = {value};
+  const auto tiles_of = [&](const CompileOptions& options) {
+    Program program;
+    program.functions.push_back(g.graph);
+    std::vector<std::string> tiles;
+    for (const Remark& remark : compile(std::move(program), options).remarks.all)
+      if (const size_t at = remark.text.find("in tiles of "); remark.pass == "winograd" && at != remark.text.npos)
+        tiles.push_back(remark.text.substr(at + 12, 5));
+    return tiles;
+  };
+  using Tiles = std::vector<std::string>;
+  CompileOptions options;
+  CHECK(tiles_of(options) == Tiles{"4 x 4", "4 x 4", "2 x 2"});
+  options.winograd_bytes = 32 * 32 * 36 * 4 + 32 * 64 * 36 * 4;
+  CHECK(tiles_of(options) == Tiles{"4 x 4", "4 x 4"});
+  options.winograd_bytes = 0;
+  CHECK(tiles_of(options).empty());
+  options.winograd_bytes.reset();
+  options.winograd_tile = 0;
+  CHECK(tiles_of(options).empty());
+  options.winograd_tile = 6;
+  CHECK(tiles_of(options) == Tiles{"6 x 6", "6 x 6", "4 x 4"});
+  const Reference reference = reference_for(g.graph, 2, 5);
+  CHECK_EQ(difference(reference, options, 5e-5), "");
+}
