@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <sys/mman.h>
 #include <vector>
 
 class Compiled {
@@ -33,7 +34,12 @@ public:
   {
     if (bytes < 0)
       fail("no memory of " + std::to_string(bytes) + " bytes");
-    void* memory = std::aligned_alloc(CNN_ALIGNMENT, (static_cast<size_t>(bytes) + 63) / 64 * 64);
+    constexpr size_t large_page = 2 << 20; // as cnnc.hpp's blocks have it
+    const size_t unit = static_cast<size_t>(bytes) < large_page ? CNN_ALIGNMENT : large_page;
+    const size_t rounded = (static_cast<size_t>(bytes) / unit + 1) * unit;
+    void* memory = std::aligned_alloc(unit, rounded);
+    if (memory && unit == large_page)
+      madvise(memory, rounded, MADV_HUGEPAGE);
     return memory ? memory : (fail("no memory"), nullptr);
   }
 

@@ -22,6 +22,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <sys/mman.h>
 #include <utility>
 #include <vector>
 
@@ -34,20 +35,32 @@ public:
   const int code;
 };
 
-// Zeroed bytes at a multiple of 64.
+// Zeroed bytes at a multiple of 64; large blocks in large pages, where the system has them.
 class Block {
 public:
   Block() = default;
   explicit Block(int64_t bytes) : size_(bytes)
   {
-    const std::size_t rounded = (static_cast<std::size_t>(bytes) / CNN_ALIGNMENT + 1) * CNN_ALIGNMENT;
-    bytes_.reset(bytes < 0 ? nullptr : std::aligned_alloc(CNN_ALIGNMENT, rounded));
+    constexpr std::size_t large_page = 2 << 20;
+    const std::size_t unit = bytes < static_cast<int64_t>(large_page) ? CNN_ALIGNMENT : large_page;
+    const std::size_t rounded = (static_cast<std::size_t>(bytes) / unit + 1) * unit;
+    bytes_.reset(bytes < 0 ? nullptr : std::aligned_alloc(unit, rounded));
     if (!bytes_)
       throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    if (unit == large_page)
+      madvise(bytes_.get(), rounded, MADV_HUGEPAGE);
+#endif
     std::memset(bytes_.get(), 0, rounded);
   }
-  void* data() const { return bytes_.get(); }
-  int64_t size() const { return size_; }
+  void* data() const
+  {
+    return bytes_.get();
+  }
+  int64_t size() const
+  {
+    return size_;
+  }
 
 private:
   struct Free {
