@@ -1,5 +1,5 @@
-# A network as a library of the build, compiled when the build needs it and again when its file, its weights or the
-# compiler change:
+# A network as a library of the build, compiled when the build needs it and again when its file, its weights, what `cnnc
+# tune` wrote beside it, or the compiler change:
 #
 #   cnnc_add_network(lenet5 lenet5.yaml [TRAIN] [WEIGHTS w.safetensors] [OPTIONS -O3 -march=x86-64-v3 ...]
 #                    [DEPENDS more files that the network reads ...])
@@ -21,7 +21,9 @@ function(cnnc_add_network target network)
   file(MAKE_DIRECTORY "${folder}") # include directories must exist when CMake runs
 
   set(options ${arg_OPTIONS})
-  set(depends "${network}" ${arg_DEPENDS})
+  get_filename_component(beside "${network}" DIRECTORY)
+  file(GLOB tuning CONFIGURE_DEPENDS "${beside}/${stem}.tune") # it may come, and go, at any time
+  set(depends "${network}" ${tuning} ${arg_DEPENDS})
   if(arg_TRAIN)
     list(APPEND options --train)
   endif()

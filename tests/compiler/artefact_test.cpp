@@ -7,6 +7,7 @@
 #include "compiler/load.h"
 #include "compiler/machine.h"
 #include "compiler/note.h"
+#include "tests/folder.h"
 
 #include <doctest/doctest.h>
 
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 using namespace cnnc;
+using cnnc::test::Folder;
 
 namespace {
 
@@ -39,22 +41,6 @@ train:
   loss: cross_entropy
   optimizer: {sgd: {learning_rate: 0.1, momentum: 0.9}}
 )";
-
-struct Folder {
-  Folder()
-  {
-    static int number = 0;
-    path = fs::temp_directory_path() / ("cnnc-library-" + std::to_string(getpid()) + "-" + std::to_string(number++));
-    fs::create_directories(path);
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  size_t files() const
-  {
-    return static_cast<size_t>(std::distance(begin(fs::directory_iterator(path)), fs::directory_iterator()));
-  }
-  fs::path path;
-};
 
 void write_file(const std::string& path, const std::string& bytes)
 {
@@ -184,7 +170,7 @@ TEST_CASE("library: exports its own names, needs libc and libm, runs nothing whe
   Folder folder;
   const Compiled compiled = tiny(true);
   write_library(compiled.program, compiled.target, compiled.info(), folder / "tiny.so");
-  CHECK(folder.files() == 2);
+  CHECK(folder.files().size() == 2);
   const Dynamic dynamic(folder / "tiny.so");
   CHECK(dynamic.exported ==
         std::set<std::string>{"tiny", "tiny_forward", "tiny_train_step", "tiny_gradients", "tiny_workspace_bytes",
@@ -289,7 +275,7 @@ TEST_CASE("library: weights travel in it, page-aligned, and are the first values
   const std::vector<float> expected = forward(*plain.model, block, image);
 
   write_library(compiled.program, compiled.target, compiled.info(), folder / "tiny.so");
-  CHECK(folder.files() == 2);
+  CHECK(folder.files().size() == 2);
   const LoadedModel library = LoadedModel::from_library(folder / "tiny.so");
   const LoadedModel jit = LoadedModel::from_program(compiled.program, compiled.target, compiled.info());
   for (const cnn_model* model : {library.model, jit.model}) {
@@ -311,7 +297,7 @@ TEST_CASE("library: weights travel in it, page-aligned, and are the first values
   fewer["conv1.bias"] = Tensor(DType::f32, {6});
   CHECK(std::string(refused([&] { write_library(compiled.program, compiled.target, info, folder / "x.so"); }).what())
             .find("[6]") != std::string::npos);
-  CHECK(folder.files() == 2);
+  CHECK(folder.files().size() == 2);
 }
 
 TEST_CASE("library: values that stand in the file are embedded, the rest is drawn")
@@ -402,7 +388,7 @@ TEST_CASE("library: what cannot be written leaves nothing behind")
   CHECK(write(folder / "tiny.so") == 3);
   fs::create_directory(folder / "other.h"); // in the header's place
   CHECK(write(folder / "other.so") == 3);
-  CHECK(folder.files() == 2);
+  CHECK(folder.files().size() == 2);
 }
 
 TEST_CASE("library: several at a time, from several threads")

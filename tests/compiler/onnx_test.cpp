@@ -5,6 +5,7 @@
 #include "compiler/yaml_reader.h"
 #include "compiler/yaml_writer.h"
 #include "ir/random.h"
+#include "tests/folder.h"
 
 #include <doctest/doctest.h>
 
@@ -19,22 +20,10 @@
 #include <unistd.h>
 
 using namespace cnnc;
+using cnnc::test::Folder;
 namespace fs = std::filesystem;
 
 namespace {
-
-class Folder {
-public:
-  Folder()
-  {
-    std::string name = (fs::temp_directory_path() / "cnnc-onnx-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  fs::path path;
-};
 
 OnnxTensor random(std::vector<int64_t> dims, uint64_t seed, double low = -1, double high = 1)
 {

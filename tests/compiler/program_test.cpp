@@ -8,6 +8,7 @@
 #include "runtime/idx.h"
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
+#include "tests/folder.h"
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -51,31 +52,14 @@ struct Result {
 };
 
 // A folder of its own, removed at the end.
-class Folder {
+class Folder : public test::Folder {
 public:
-  Folder()
-  {
-    std::string name = (fs::temp_directory_path() / "cnnc-test-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-
-  fs::path path;
-
   void add(const std::string& name, const std::string& text) const { write(path / name, text); }
   void add_example(const std::string& name) const
   {
     add(name, contents(fs::path(CNNC_SOURCE_DIR) / "examples" / name));
   }
   std::string read(const std::string& name) const { return contents(path / name); }
-  std::set<std::string> files() const
-  {
-    std::set<std::string> names;
-    for (const auto& entry : fs::directory_iterator(path))
-      names.insert(entry.path().filename().string());
-    return names;
-  }
 
   // Started with `prepare` done in the child: environment, other descriptors.
   pid_t start(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {}) const

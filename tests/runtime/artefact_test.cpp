@@ -5,6 +5,7 @@
 #include "runtime/artefact/network.h"
 
 #include "ir/random.h"
+#include "tests/folder.h"
 
 #include <doctest/doctest.h>
 
@@ -22,6 +23,8 @@
 #include <thread>
 #include <unistd.h>
 #include <vector>
+
+using cnnc::test::Folder;
 
 namespace {
 
@@ -219,16 +222,6 @@ struct Toy {
   std::vector<float> y;
   Block parameters, state, workspace;
   float loss = 0;
-};
-
-struct Folder {
-  Folder() : path(std::filesystem::temp_directory_path() / ("cnnc-artefact-" + std::to_string(getpid())))
-  {
-    std::filesystem::create_directories(path);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const char* name) const { return path / name; }
-  std::filesystem::path path;
 };
 
 void write_file(const std::string& path, const std::string& bytes)

@@ -2,6 +2,7 @@
 // that can run none. The other machines are processors that qemu plays.
 #include "compiler/compile.h"
 #include "compiler/targets.h"
+#include "tests/folder.h"
 
 #include <doctest/doctest.h>
 
@@ -40,17 +41,8 @@ train:
   optimizer: {sgd: {learning_rate: 0.1, momentum: 0.9}}
 )";
 
-struct Folder {
-  Folder()
-  {
-    std::string name = (fs::temp_directory_path() / "cnnc-targets-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-    std::ofstream(path / "mixed.yaml") << yaml;
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  fs::path path;
+struct Folder : test::Folder {
+  Folder() { std::ofstream(path / "mixed.yaml") << yaml; }
 };
 
 Compiled compile_for(const Folder& folder, std::vector<std::string> targets, bool train)
