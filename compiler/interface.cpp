@@ -315,13 +315,14 @@ int64_t batch_limit(const Functions& functions)
 
 cnn_memory memory_of(const Graph& graph)
 {
-  for (const int64_t bytes : {graph.fixed_bytes, graph.image_bytes, graph.thread_bytes})
+  for (const int64_t bytes : {graph.fixed_bytes, graph.image_bytes, graph.thread_bytes, graph.run_bytes})
     if (bytes < 0 || bytes > size_limit)
       throw Error(graph.location, fmt::format("the workspace of '{}' has no size", graph.name));
   if (graph.fixed_bytes % CNN_ALIGNMENT != 0 || graph.image_bytes % CNN_ALIGNMENT != 0)
     throw InternalError(fmt::format("the workspace of '{}' is not in units of {} bytes", graph.name, CNN_ALIGNMENT));
   // Whole pairs of cache lines: two threads do not share one.
-  return {graph.fixed_bytes, graph.image_bytes, (graph.thread_bytes + 127) / 128 * 128};
+  const auto pairs = [](int64_t bytes) { return (bytes + 127) / 128 * 128; };
+  return {graph.fixed_bytes, graph.image_bytes, pairs(graph.thread_bytes), pairs(graph.run_bytes)};
 }
 
 // Another target's functions find what lies in a block where these do.
@@ -350,6 +351,7 @@ void take_memory(Interface& interface, const Functions& functions)
     enough.fixed = std::max(enough.fixed, memory.fixed);
     enough.per_image = std::max(enough.per_image, memory.per_image);
     enough.per_thread = std::max(enough.per_thread, memory.per_thread);
+    enough.per_run = std::max(enough.per_run, memory.per_run);
   }
   interface.batch_limit = std::min(interface.batch_limit, batch_limit(functions));
 }

@@ -39,14 +39,14 @@ enum class ValueKind : uint8_t {
   temporary, // memory that one lowered kernel needs beside its operands; no op makes it: "temporary %loss.l: f32[n]"
 };
 
-// Where a value's bytes lie. A call's workspace is fixed_bytes + n * image_bytes + threads * thread_bytes, in this
-// order.
+// Where a value's bytes lie. A call's workspace is fixed_bytes + n * image_bytes + threads * thread_bytes + run_bytes for
+// each image that is on its way through a run of kernels alone (see image_by_image), in this order.
 //   fixed      workspace + offset
 //   image      workspace + fixed_bytes + n * offset            (n images lie behind each other)
-//   thread     a thread's part of the workspace + offset       (one image: that which the thread works on)
+//   run        the part of the image on its way + offset
 //   parameter, state, constant: offset in the blob of that name (a prepared value: in that of the parameters)
 // Inputs and outputs of the net have none: they are the caller's pointers.
-enum class Region : uint8_t { none, fixed, image, thread, parameter, state, constant };
+enum class Region : uint8_t { none, fixed, image, run, parameter, state, constant };
 
 struct Value {
   std::string name = {}; // without % or @; unique in the graph. What outlives a call prints with @
@@ -127,7 +127,7 @@ struct Graph {
   std::vector<StateUpdate> updates;
   std::optional<Training> training;
   std::optional<LowPrecision> precision;
-  int64_t fixed_bytes = 0, image_bytes = 0, thread_bytes = 0; // the workspace, once planned
+  int64_t fixed_bytes = 0, image_bytes = 0, thread_bytes = 0, run_bytes = 0; // the workspace, once planned
   Location location;
 
   int find(std::string_view name) const; // value, -1

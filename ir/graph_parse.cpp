@@ -348,8 +348,7 @@ struct Parser {
         value.whole_at = integer(0, element_limit);
       } else {
         std::string region = word("a region");
-        for (Region r :
-             {Region::fixed, Region::image, Region::thread, Region::parameter, Region::state, Region::constant})
+        for (Region r : {Region::fixed, Region::image, Region::run, Region::parameter, Region::state, Region::constant})
           if (region == to_string(r))
             value.region = r;
         if (value.region == Region::none)
@@ -761,6 +760,8 @@ struct Parser {
           fail_wanted(fmt::format("'{}'", called));
         *bytes = integer(0, int64_t{1} << 50);
       }
+      if (take_word("run"))
+        graph.run_bytes = integer(0, int64_t{1} << 50);
     } else
       fail_wanted(
           "an op, parameter, state, prepared, constant, kernel, output, update, train, precision, workspace or '}'");

@@ -136,9 +136,9 @@ struct Printer {
         first = false;
       }
     text += ")" + at(graph.location) + " {\n";
-    if (graph.fixed_bytes != 0 || graph.image_bytes != 0 || graph.thread_bytes != 0)
-      text += fmt::format("  workspace fixed {} image {} thread {}\n", graph.fixed_bytes, graph.image_bytes,
-                          graph.thread_bytes);
+    if (graph.fixed_bytes != 0 || graph.image_bytes != 0 || graph.thread_bytes != 0 || graph.run_bytes != 0)
+      text += fmt::format("  workspace fixed {} image {} thread {}{}\n", graph.fixed_bytes, graph.image_bytes,
+                          graph.thread_bytes, graph.run_bytes != 0 ? fmt::format(" run {}", graph.run_bytes) : "");
     for (const Value& v : graph.values)
       if (v.kind == ValueKind::parameter)
         declare("parameter", v);
@@ -199,7 +199,7 @@ struct Printer {
 
 std::string_view to_string(Region region)
 {
-  static constexpr std::string_view names[] = {"none", "fixed", "image", "thread", "parameter", "state", "constant"};
+  static constexpr std::string_view names[] = {"none", "fixed", "image", "run", "parameter", "state", "constant"};
   return names[static_cast<size_t>(region)];
 }
 

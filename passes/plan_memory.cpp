@@ -11,8 +11,7 @@
 //
 // A part of a value has no place of its own: its whole lives from the first kernel to the last that touches any of it.
 //
-// What only the kernels of one run touch (see image_by_image) lies in the memory of a thread, behind the kernels' locals,
-// for one image. All else that a run touches lives as long as it runs: its first kernel comes again for the next image.
+// What only the kernels of one run touch (see image_by_image) has memory for one image: that which is on its way. All else that a run touches lives as long as it runs: its first kernel comes again for the next image.
 //
 // Parameters, states and constants lie in blobs that all functions share: the same name, the same place. Prepared values
 // lie behind all parameters.
@@ -173,10 +172,10 @@ private:
     for (const StateUpdate& update : graph.updates)
       place_prepared(graph, update, lives);
 
-    const std::vector<bool> in_thread = live_in_runs(graph, runs, lives);
-    graph.fixed_bytes = place(graph, lives, in_thread, Region::fixed, 0);
-    graph.image_bytes = place(graph, lives, in_thread, Region::image, 0);
-    graph.thread_bytes += place(graph, lives, in_thread, Region::thread, graph.thread_bytes);
+    const std::vector<bool> in_run = live_in_runs(graph, runs, lives);
+    graph.fixed_bytes = place(graph, lives, in_run, Region::fixed);
+    graph.image_bytes = place(graph, lives, in_run, Region::image);
+    graph.run_bytes = place(graph, lives, in_run, Region::run);
     for (const StateUpdate& update : graph.updates)
       place_update(graph, update);
   }
@@ -205,19 +204,18 @@ private:
   static std::vector<bool> live_in_runs(const Graph& graph, const std::vector<Run>& runs,
                                         std::vector<std::optional<Lifetime>>& lives)
   {
-    std::vector<bool> in_thread(lives.size());
+    std::vector<bool> in_run(lives.size());
     for (size_t v = 0; v < lives.size(); ++v)
       for (const Run& run : runs) {
         if (!lives[v] || lives[v]->last < run.first || lives[v]->first > run.last)
           continue;
-        in_thread[v] =
-            has_batch(graph.values[v].type.shape) && lives[v]->first >= run.first && lives[v]->last <= run.last;
-        if (!in_thread[v]) {
+        in_run[v] = has_batch(graph.values[v].type.shape) && lives[v]->first >= run.first && lives[v]->last <= run.last;
+        if (!in_run[v]) {
           lives[v]->first = std::min(lives[v]->first, run.first);
           lives[v]->last = std::max(lives[v]->last, run.last);
         }
       }
-    return in_thread;
+    return in_run;
   }
 
   // A result that becomes a prepared value is written there at once.
@@ -234,9 +232,8 @@ private:
     life.reset();
   }
 
-  // `base`: bytes of the region that are taken already.
-  int64_t place(Graph& graph, std::vector<std::optional<Lifetime>>& lives, const std::vector<bool>& in_thread,
-                Region region, int64_t base)
+  int64_t place(Graph& graph, std::vector<std::optional<Lifetime>>& lives, const std::vector<bool>& in_run,
+                Region region)
   {
     std::vector<Lifetime> buffers;
     std::vector<size_t> values;
@@ -244,7 +241,7 @@ private:
     for (size_t v = 0; v < graph.values.size(); ++v) {
       Value& value = graph.values[v];
       if ((value.kind != ValueKind::result && value.kind != ValueKind::temporary) || !lives[v] ||
-          region != (in_thread[v]                  ? Region::thread
+          region != (in_run[v]                     ? Region::run
                      : has_batch(value.type.shape) ? Region::image
                                                    : Region::fixed))
         continue;
@@ -256,14 +253,14 @@ private:
     int64_t bytes = place_buffers(buffers);
     for (size_t i = 0; i < buffers.size(); ++i) {
       graph.values[values[i]].region = region;
-      graph.values[values[i]].offset = base + buffers[i].offset;
+      graph.values[values[i]].offset = buffers[i].offset;
     }
     if (!buffers.empty())
       remarks.add(graph.location,
                   fmt::format("@{}: {} buffers {} lie in {} bytes, {} without sharing", graph.name, buffers.size(),
-                              region == Region::image    ? "for each image"
-                              : region == Region::thread ? "for each thread's image"
-                                                         : "for all images",
+                              region == Region::image ? "for each image"
+                              : region == Region::run ? "for each image on its way"
+                                                      : "for all images",
                               bytes, total));
     return bytes;
   }

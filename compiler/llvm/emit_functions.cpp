@@ -212,13 +212,13 @@ private:
       return place(CNN_PLACE_INPUT, at - inputs.begin(), 0, 0, image_bytes(operand));
     }
     const Value& home = operand.whole >= 0 ? value(operand.whole) : operand;
-    if (operand.whole >= 0 && home.region != Region::image && home.region != Region::thread)
+    if (operand.whole >= 0 && home.region != Region::image && home.region != Region::run)
       fail(operand, "is a part of what has no place in memory");
     const int64_t part = operand.whole >= 0 ? elements_before(graph, operand) * bytes_of(operand.type.dtype) : 0;
     switch (home.region) {
     case Region::fixed: return place(CNN_PLACE_FIXED, 0, operand.offset);
     case Region::image: return place(CNN_PLACE_IMAGE, 0, home.offset, part, image_bytes(operand));
-    case Region::thread: return place(CNN_PLACE_THREAD, 0, home.offset, part);
+    case Region::run: return place(CNN_PLACE_RUN, 0, home.offset, part);
     case Region::parameter: return place(CNN_PLACE_PARAMETER, 0, operand.offset);
     case Region::state: return place(CNN_PLACE_STATE, 0, operand.offset);
     case Region::constant: return place(CNN_PLACE_CONSTANT, 0, pool.offset_of(operand));

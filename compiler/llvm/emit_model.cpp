@@ -137,7 +137,7 @@ private:
     auto count = [&](const std::vector<Interface::TensorInfo>& all) { return t.i32(static_cast<int64_t>(all.size())); };
     std::vector<llvm::Constant*> memory;
     for (const cnn_memory& m : interface.memory)
-      memory.push_back(t.record({t.i64(m.fixed), t.i64(m.per_image), t.i64(m.per_thread)}));
+      memory.push_back(t.record({t.i64(m.fixed), t.i64(m.per_image), t.i64(m.per_thread), t.i64(m.per_run)}));
     return t.record({t.i32(CNN_ABI_VERSION),
                      t.i32(sizeof(cnn_model)),
                      t.text(interface.name),

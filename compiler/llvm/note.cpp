@@ -133,7 +133,8 @@ std::string note_text(const Interface& interface, const Target& target, const Ar
     if (!interface.functions[mode])
       continue;
     const cnn_memory& m = interface.memory[mode];
-    memory[name] = llvm::json::Object{{"fixed", m.fixed}, {"per_image", m.per_image}, {"per_thread", m.per_thread}};
+    memory[name] = llvm::json::Object{
+        {"fixed", m.fixed}, {"per_image", m.per_image}, {"per_thread", m.per_thread}, {"per_run", m.per_run}};
   }
   llvm::json::Object text{{"name", fixed(interface.name)},
                           {"compiler", compiler_version()},

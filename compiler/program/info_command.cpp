@@ -176,10 +176,13 @@ void describe_library(const std::string& path)
     print(fmt::format("{:<12}{}\n", "parameters",
                       bytes_text(note.at("parameter_bytes").get<int64_t>()) +
                           (note.at("embedded").get<bool>() ? ", inside" : ", to be loaded")));
-    for (const auto& [mode, memory] : note.at("memory").items())
-      print(fmt::format(
-          "{:<12}workspace {} + {} an image + {} a thread\n", mode, bytes_text(memory.at("fixed").get<int64_t>()),
-          bytes_text(memory.at("per_image").get<int64_t>()), bytes_text(memory.at("per_thread").get<int64_t>())));
+    for (const auto& [mode, memory] : note.at("memory").items()) {
+      const auto bytes = [&](const char* key) { return memory.at(key).get<int64_t>(); };
+      print(fmt::format("{:<12}workspace {} + {} an image + {} a thread", mode, bytes_text(bytes("fixed")),
+                        bytes_text(bytes("per_image")), bytes_text(bytes("per_thread"))));
+      print(bytes("per_run") > 0 ? fmt::format(" + {} for each image on its way\n", bytes_text(bytes("per_run")))
+                                 : "\n");
+    }
     source = note.at("source").get<std::string>();
   } catch (const Json::exception&) {
     throw Error({}, fmt::format("{}: its note is damaged", path));

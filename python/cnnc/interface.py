@@ -48,7 +48,8 @@ class CTensor(ctypes.Structure):
 
 
 class Memory(ctypes.Structure):
-    _fields_ = [("fixed", c_int64), ("per_image", c_int64), ("per_thread", c_int64)]
+    _fields_ = [("fixed", c_int64), ("per_image", c_int64), ("per_thread", c_int64),
+                ("per_run", c_int64)]
 
 
 _inputs = POINTER(c_void_p)

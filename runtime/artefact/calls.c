@@ -1,6 +1,7 @@
 /* Every call: check all that the caller gave, then run the function's steps. Nothing is written before all is checked.
  *
- *   workspace:  [ fixed | image 0 ... image n-1 of one tensor, then of the next | thread 0 | thread 1 | ... ]
+ *   workspace:  [ fixed | image 0 ... image n-1 of one tensor, then of the next | thread 0 | thread 1 | ...
+ *                 | what an image on its way alone needs: on thread 0 | on thread 1 | ... ]
  *
  * Steps are for all images of the batch, each step on all threads; but of a run of steps that the compiler names so, a
  * thread takes one image after the other through all of them.
@@ -49,7 +50,16 @@ static char* local_of(const call* call, int thread)
   return call->workspace + memory->fixed + call->n * memory->per_image + thread * memory->per_thread;
 }
 
-static char* locate(const call* call, const cnn_operand* operand, char* local)
+/* Of the image that goes through a run of steps on this thread. */
+static char* run_memory_of(const call* call, int thread)
+{
+  const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
+  const int64_t threads = call->threads == NULL ? 1 : call->threads->count;
+  return call->workspace + memory->fixed + call->n * memory->per_image + threads * memory->per_thread +
+         thread * memory->per_run;
+}
+
+static char* locate(const call* call, const cnn_operand* operand, int thread)
 {
   const cnn_memory* memory = &cnn_network_data.model.memory[call->mode];
   switch (operand->place) {
@@ -58,7 +68,7 @@ static char* locate(const call* call, const cnn_operand* operand, char* local)
   case CNN_PLACE_PARAMETER: return call->parameters + operand->offset;
   case CNN_PLACE_STATE: return call->state + operand->offset;
   case CNN_PLACE_CONSTANT: return (char*)cnn_network_data.constants + operand->offset;
-  case CNN_PLACE_THREAD: return local + operand->offset + operand->part;
+  case CNN_PLACE_RUN: return run_memory_of(call, thread) + operand->offset + operand->part;
   case CNN_PLACE_INPUT: return (char*)call->inputs[operand->index];
   case CNN_PLACE_OUTPUT: return call->outputs[operand->index];
   case CNN_PLACE_LOSS: return call->loss;
@@ -78,18 +88,18 @@ static void observe(const call* call, const cnn_step* step, int64_t number, int 
   observer->step(observer->context, &info, is_done);
 }
 
-/* On this thread alone, or on all. `local`: where a thread's own operands lie. */
-static void run_step(const call* call, const cnn_step* step, images images, char* local, int on_all_threads)
+/* On this thread alone, or on all. */
+static void run_step(const call* call, const cnn_step* step, images images, int thread, int on_all_threads)
 {
   void* arguments[step->operand_count];
   for (int32_t i = 0; i < step->operand_count; ++i)
-    arguments[i] = locate(call, &step->operands[i], local) + images.first * step->operands[i].image_bytes;
+    arguments[i] = locate(call, &step->operands[i], thread) + images.first * step->operands[i].image_bytes;
   const int64_t tasks = step->tasks + images.count * step->tasks_per_image;
   if (step->run == NULL)
     memcpy(arguments[0], arguments[1], (size_t)tasks);
   else if (!on_all_threads || call->threads == NULL || call->threads->count == 1 || tasks == 1 ||
            step->work + (double)images.count * step->work_per_image < parallel_work)
-    step->run(arguments, images.count, local, 0, tasks);
+    step->run(arguments, images.count, local_of(call, thread), 0, tasks);
   else {
     job job = {step->run, arguments, images.count, local_of(call, 0),
                cnn_network_data.model.memory[call->mode].per_thread};
@@ -111,7 +121,7 @@ static void run_images(void* context, int64_t begin, int64_t end, int thread)
     for (const cnn_step* step = job->begin; step != job->end; ++step) {
       if (thread == 0)
         observe(job->call, step, step - first, 0);
-      run_step(job->call, step, (images){image, 1}, local_of(job->call, thread), 0);
+      run_step(job->call, step, (images){image, 1}, thread, 0);
       if (thread == 0)
         observe(job->call, step, step - first, 1);
     }
@@ -121,7 +131,7 @@ static void run_all(const call* call, const cnn_step* step, images images)
 {
   const int64_t number = step - call->variant->functions[call->mode].steps;
   observe(call, step, number, 0);
-  run_step(call, step, images, local_of(call, 0), 1);
+  run_step(call, step, images, 0, 1);
   observe(call, step, number, 1);
 }
 
@@ -157,7 +167,8 @@ static void run(const call* call)
 static int64_t workspace_bytes(cnn_mode mode, int64_t batch, int64_t threads)
 {
   const cnn_memory* memory = &cnn_network_data.model.memory[mode];
-  return memory->fixed + batch * memory->per_image + threads * memory->per_thread;
+  return memory->fixed + batch * memory->per_image + threads * memory->per_thread +
+         (batch < threads ? 1 : threads) * memory->per_run;
 }
 
 /* Values of an integer input that are not in [0, limit). */

@@ -108,9 +108,10 @@ typedef struct cnn_tensor {
   const cnn_axis* axes; /* parameters, states */
 } cnn_tensor;
 
-/* The workspace of a mode: fixed + batch * per_image + threads * per_thread bytes. */
+/* The workspace of a mode: fixed + batch * per_image + threads * per_thread + images * per_run bytes. So many images go
+ * through several steps at the same time, each on its way alone: `threads` of them, or one where the batch is smaller. */
 typedef struct cnn_memory {
-  int64_t fixed, per_image, per_thread;
+  int64_t fixed, per_image, per_thread, per_run;
 } cnn_memory;
 
 typedef struct cnn_model {

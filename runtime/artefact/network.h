@@ -31,14 +31,14 @@ enum {
   CNN_PLACE_OUTPUT = 6,
   CNN_PLACE_LOSS = 7,
   CNN_PLACE_GRADIENT = 8, /* behind the header of the gradients' block, + offset */
-  CNN_PLACE_THREAD = 9    /* this thread's part of the workspace + offset + part: one image */
+  CNN_PLACE_RUN = 9       /* in the workspace, of the one image that is on its way + offset + part */
 };
 
 typedef struct cnn_operand {
   int32_t place, index;
   int64_t offset;      /* bytes */
   int64_t part;        /* bytes of an image before the operand, where that is a part of what lies at `offset` */
-  int64_t image_bytes; /* from one image to the next; 0: it is the same for all, or the thread's own */
+  int64_t image_bytes; /* from one image to the next; 0: it is the same for all, or of one alone */
 } cnn_operand;
 
 /* Tasks [begin, end) of one top-level loop of a kernel. `local` is this thread's part of the workspace. */
@@ -101,8 +101,8 @@ typedef struct cnn_block_header {
 
 static_assert(sizeof(cnn_block_header) == CNN_HEADER_BYTES, "the tensors behind the header stay aligned");
 static_assert(sizeof(cnn_operand) == 32 && sizeof(cnn_step) == 104 && sizeof(cnn_axis) == 48 &&
-                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 360 && sizeof(cnn_preparation) == 56 &&
-                  sizeof(cnn_variant) == 120 && sizeof(cnn_network) == 416,
+                  sizeof(cnn_tensor) == 80 && sizeof(cnn_model) == 384 && sizeof(cnn_preparation) == 56 &&
+                  sizeof(cnn_variant) == 120 && sizeof(cnn_network) == 440,
               "the compiler writes these tables: compiler/llvm/emit_model.cpp");
 
 /* cpu.c: does this machine have all that `needs` names? */

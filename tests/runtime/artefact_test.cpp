@@ -392,7 +392,7 @@ TEST_CASE("artefact: an observer sees each step before and behind it")
 struct ByImage {
   ByImage()
   {
-    changing_network.model.memory[CNN_FORWARD].per_thread = 192;
+    changing_network.model.memory[CNN_FORWARD].per_run = 128;
     changing_variants[0].functions[CNN_FORWARD] = {steps, 2};
   }
   static void add_one(void* const* arguments, int64_t n, void*, int64_t begin, int64_t end)
@@ -404,7 +404,7 @@ struct ByImage {
       static_cast<float*>(arguments[1])[o] = static_cast<const float*>(arguments[0])[o] + 1;
   }
   const Changed changed;
-  const cnn_operand x{CNN_PLACE_INPUT, 0, 0, 0, 16}, between{CNN_PLACE_THREAD, 0, 64, 64, 0},
+  const cnn_operand x{CNN_PLACE_INPUT, 0, 0, 0, 16}, between{CNN_PLACE_RUN, 0, 64, 0, 0},
       y{CNN_PLACE_OUTPUT, 0, 0, 0, 12};
   const cnn_operand first[4] = {x, weight, bias, between}, second[2] = {between, y};
   const cnn_step steps[2] = {{region_dense, first, 4, 1, 0, 1, 2, much, 0, 0, 0, 0, 0, "dense"},
