@@ -109,13 +109,15 @@ struct Training {
 //   precision bf16 weights     only large parameters are bf16
 //   precision i8               contractions multiply 8-bit integers where the operand's range is known
 //   range %relu1 = 0, 5.75     what the value was found to be, on the pictures that it was calibrated with
+//   range %relu2 = [0, 5.75], [0, 0.5]     likewise, each of its channels (dimension 1)
 struct LowPrecision {
   DType type = DType::bf16;
   bool weights_only = false;
   struct Range {
     double low = 0, high = 0;
   };
-  std::map<std::string, Range> ranges = {}; // by the value's name
+  using Ranges = std::vector<Range>;         // one, or one for each channel
+  std::map<std::string, Ranges> ranges = {}; // by the value's name
 };
 
 struct Graph {

@@ -715,14 +715,36 @@ struct Parser {
     want("%");
     std::string of = name();
     want("=");
+    LowPrecision::Ranges ranges;
+    if (!is_at("["))
+      ranges.push_back(limits(of));
+    else
+      do {
+        want("[");
+        ranges.push_back(limits(of));
+        want("]");
+      } while (take(","));
+    // A value that a pass is still to make has its channels counted by lower_precision.
+    if (auto found = values.find(of); found != values.end() && ranges.size() > 1) {
+      const Shape& shape = graph.values[static_cast<size_t>(found->second)].type.shape;
+      const int64_t channels = shape.size() > 1 ? shape[1].size : 1;
+      if (channels != static_cast<int64_t>(ranges.size()))
+        fail(start, fmt::format("{} ranges are given for '{}', which has {} channels", ranges.size(), of, channels));
+    }
+    if (!graph.precision->ranges.emplace(of, std::move(ranges)).second)
+      fail(start, fmt::format("the range of '{}' stands twice", of));
+  }
+
+  LowPrecision::Range limits(const std::string& of)
+  {
+    const size_t start = at;
     LowPrecision::Range range;
     range.low = real();
     want(",");
     range.high = real();
     if (!std::isfinite(range.low) || !std::isfinite(range.high) || range.low > range.high)
       fail(start, fmt::format("the range of '{}' is empty", of));
-    if (!graph.precision->ranges.emplace(of, range).second)
-      fail(start, fmt::format("the range of '{}' stands twice", of));
+    return range;
   }
 
   void item()

@@ -188,10 +188,20 @@ struct Printer {
     if (graph.precision) {
       text += fmt::format("  precision {}{}\n", to_string(graph.precision->type),
                           graph.precision->weights_only ? " weights" : "");
-      for (const auto& [of, range] : graph.precision->ranges)
-        text += fmt::format("  range %{} = {}, {}\n", print_name(of), range.low, range.high);
+      for (const auto& [of, ranges] : graph.precision->ranges)
+        text += fmt::format("  range %{} = {}\n", print_name(of), limits(ranges));
     }
     text += "}\n";
+  }
+
+  static std::string limits(const LowPrecision::Ranges& ranges)
+  {
+    if (ranges.size() == 1)
+      return fmt::format("{}, {}", ranges[0].low, ranges[0].high);
+    std::vector<std::string> channels;
+    for (const LowPrecision::Range& range : ranges)
+      channels.push_back(fmt::format("[{}, {}]", range.low, range.high));
+    return fmt::format("{}", fmt::join(channels, ", "));
   }
 };
 

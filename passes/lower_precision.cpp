@@ -10,23 +10,28 @@
 // Where they do not (a depthwise window, a dense layer that looks through a flatten), or where only weights were asked
 // for, a large b of which each element is read once an image becomes bf16 alone: that halves what comes from memory.
 //
-// With `precision i8`, a is u8 with one scale and zero for all of it, of the range that it was found to have; b is i8
-// with one scale for each element of the dimension that the result shares with it. Sums are i32:
+// With `precision i8`, a is u8 with a scale and a zero for each channel, of the ranges that they were found to have; b is
+// i8 with one scale for each element of the dimension that the result shares with it. Sums are i32:
 //
-//   q[...] = cast(u8, round(r[...] / s + z))     w.i8[o,c] = cast(i8, round(w[o,c] * 127 / most[o]))
+//   q[n,c] = cast(u8, round(r[n,c] / s[c] + z[c]))     w.i8[o,c] = cast(i8, round(w[o,c] * s[c] * 127 / most[o]))
 //   acc[n,o] += cast(i32, q[n,c]) * cast(i32, w.i8[o,c])
-//   c[n,o] = cast(f32, acc[n,o]) * factor[o] + offset[o]       factor = s*most/127, offset = bias - z*factor*sum of w.i8
+//   c[n,o] = cast(f32, acc[n,o]) * factor[o] + offset[o]
+//            most[o] = largest |w[o,c] * s[c]|, factor = most/127, offset = bias - factor * sum of z[c] * w.i8[o,c]
+//
+// Where a's channels are not what is summed over, by one index that subscripts one dimension of b (groups), or a has one
+// range for all of it, s and z are numbers that go into factor and offset.
 //
 // Only where nothing but a bias stands beside the sum, and where a term outside (which is left out, as if q were z) and
 // a zero are the same.
 //
 // What was made narrow for one reader is read so by all; what only moves numbers (a concatenation, a pool that takes
-// the largest) moves narrow ones, which share one range. All that is not a contraction is computed as before.
+// the largest) moves narrow ones: channels keep their codes. All that is not a contraction is computed as before.
 //
 // Needs:  gradients are ops; no kernels yet.
 // Leaves: `precision` is gone from the graph.
 #include "passes/lower_precision.h"
 
+#include "passes/channel_codes.h"
 #include "passes/formula_op.h"
 #include "passes/pass.h"
 #include "passes/prepared.h"
@@ -54,11 +59,7 @@ struct Contraction {
   bool reaches_outside = false; // terms may be left out
   int bias = -1;
   size_t statement = 0, channel = 0, weight_channel = 0; // the sum; the dimensions that the result and b share
-};
-
-// q = round(x / scale) + zero, in 0 ... 255.
-struct Code {
-  double scale = 1, zero = 0;
+  std::optional<size_t> weight_input; // b's dimension of a's channels, where a scale of each can go into the weights
 };
 
 class Lowering {
@@ -84,17 +85,22 @@ public:
     graph.precision.reset();
     for (size_t o = 0; o < graph.ops.size(); ++o)
       choose(graph.ops[o], contractions[o]);
+    if (is_integer)
+      find_codes();
     rewrite();
   }
 
   // Values that `run` would make narrow, were their ranges known.
-  std::set<int> candidates()
+  std::vector<ToCalibrate> candidates()
   {
     for (const Contraction& c : contractions)
       if (c.b >= 0 && is_candidate(c))
         want(c.a);
-    std::erase_if(wanted, [&](int number) { return asked.ranges.contains(value(number).name); });
-    return wanted;
+    std::vector<ToCalibrate> found;
+    for (int number : wanted)
+      if (!asked.ranges.contains(value(number).name))
+        found.push_back({value(number).name, weights_behind(number)});
+    return found;
   }
 
 private:
@@ -123,7 +129,7 @@ private:
       return;
     const double least = from == DType::u8 ? 0 : -128;
     asked.ranges.try_emplace(value(op.outputs[0]).name,
-                             LowPrecision::Range{(least - zero) * scale.value, (least + 255 - zero) * scale.value});
+                             LowPrecision::Ranges{{(least - zero) * scale.value, (least + 255 - zero) * scale.value}});
   }
 
   Contraction contraction_of(const Op& op) const
@@ -159,6 +165,7 @@ private:
              std::any_of(b->at.begin(), b->at.end(), [&](const Affine& at) { return at.uses(static_cast<int>(i)); }));
       found.reaches_outside = !is_inside(a->at, value(data).type.shape, s.indices);
       found.is_whole = is_whole(op, formula, s, *b, found);
+      found.weight_input = input_channels(s, *a, *b, value(data).type.shape);
     }
     return found;
   }
@@ -176,6 +183,23 @@ private:
           plain = plain && (term.index == index || term.factor % 16 == 0);
       }
     return plain && uses == 1;
+  }
+
+  // Dimension 1 of a is summed over, and so is one of b, by the same index that nothing else subscripts.
+  static std::optional<size_t> input_channels(const Statement& sum, const Expr& a, const Expr& b, const Shape& shape)
+  {
+    const int index = a.at.size() > 1 ? a.at[1].bare() : -1;
+    if (index < 0 || sum.is_output_index(index) || sum.indices[static_cast<size_t>(index)].extent != shape[1])
+      return {};
+    const auto uses = [&](const std::vector<Affine>& at) {
+      return std::count_if(at.begin(), at.end(), [&](const Affine& subscript) { return subscript.uses(index); });
+    };
+    if (uses(a.at) != 1 || uses(b.at) != 1)
+      return {};
+    for (size_t d = 0; d < b.at.size(); ++d)
+      if (b.at[d].bare() == index)
+        return d;
+    return {};
   }
 
   static bool is_inside(const std::vector<Affine>& at, const Shape& shape, const std::vector<Index>& indices)
@@ -228,6 +252,15 @@ private:
     return op.inputs[static_cast<size_t>(formula.input_numbers[number])];
   }
 
+  std::vector<ToCalibrate::Weight> weights_behind(int number) const
+  {
+    std::vector<ToCalibrate::Weight> found;
+    for (const Contraction& c : contractions)
+      if (c.a == number && is_candidate(c) && c.weight_input)
+        found.push_back({value(c.b).name, c.weight_channel, *c.weight_input});
+    return found;
+  }
+
   // ---- what becomes narrow ----
 
   bool is_candidate(const Contraction& c) const
@@ -258,7 +291,8 @@ private:
     std::string why;
     if (range == asked.ranges.end())
       why = fmt::format("the range of {} is not known", value(c.a).name);
-    else if (range->second.low < 0 && c.reaches_outside)
+    else if (c.reaches_outside && std::any_of(range->second.begin(), range->second.end(),
+                                              [](const LowPrecision::Range& of_channel) { return of_channel.low < 0; }))
       why = fmt::format("{} has numbers below zero, and a border of zeros", value(c.a).name);
     if (!why.empty())
       remarks.add(op.location, fmt::format("{} stays as it is: {}", value(op.outputs[0]).name, why));
@@ -275,10 +309,8 @@ private:
       return;
     moved.insert(value(number).op);
     for (int input : op.inputs)
-      if (input >= 0) {
-        join(input, number);
+      if (input >= 0)
         want(input);
-      }
   }
 
   // One result, each element of which is some element of an operand, or a zero.
@@ -298,34 +330,72 @@ private:
     });
   }
 
-  // Values that share one code.
-  int first(int number)
+  // ---- codes ----
+
+  int64_t channels(int number) const
   {
-    while (same_code.contains(number))
-      number = same_code.at(number);
-    return number;
-  }
-  void join(int a, int b)
-  {
-    a = first(a);
-    b = first(b);
-    if (a != b)
-      same_code[a] = b;
+    const Shape& shape = value(number).type.shape;
+    return shape.size() > 1 && shape[0].batch ? shape[1].size : 1;
   }
 
-  Code code_of(int number)
+  void find_codes()
   {
-    double low = 0, high = 0;
-    for (int other : wanted)
-      if (first(other) == first(number))
-        if (auto range = asked.ranges.find(value(other).name); range != asked.ranges.end()) {
-          low = std::min(low, range->second.low);
-          high = std::max(high, range->second.high);
-        }
-    Code code;
-    code.scale = high > low ? static_cast<float>((high - low) / 255) : 1;
-    code.zero = std::clamp(std::nearbyint(-low / code.scale), 0.0, 255.0);
-    return code;
+    for (int number : wanted) {
+      codes.add(number, channels(number));
+      take_ranges(number);
+    }
+    for (int o : moved)
+      join_moved(graph.ops[static_cast<size_t>(o)]);
+    for (const Contraction& c : contractions)
+      if (c.has_neighbours && !c.weight_input)
+        codes.join_all(c.a);
+  }
+
+  void take_ranges(int number)
+  {
+    const auto found = asked.ranges.find(value(number).name);
+    if (found == asked.ranges.end())
+      return;
+    const LowPrecision::Ranges& ranges = found->second;
+    const auto count = static_cast<int64_t>(ranges.size());
+    if (count == 1)
+      codes.join_all(number);
+    else if (count != channels(number))
+      throw Error(value(number).location, fmt::format("{} ranges are given for '{}', which has {} channels", count,
+                                                      value(number).name, channels(number)));
+    for (int64_t i = 0; i < count; ++i)
+      codes.widen(number, i, ranges[static_cast<size_t>(i)].low, ranges[static_cast<size_t>(i)].high);
+  }
+
+  // A channel that is moved into another as a whole leaves the other channels their codes.
+  void join_moved(const Op& op)
+  {
+    const Formula formula = formula_of(graph, op);
+    const int to = op.outputs[0];
+    for (const Statement& s : formula.statements) {
+      const int from = operand(op, formula, s.value->tensor);
+      const std::optional<int64_t> ahead = channels_ahead(s);
+      if (!ahead) {
+        codes.join_all(from);
+        codes.join_all(to);
+        codes.join(from, 0, to, 0);
+        continue;
+      }
+      for (int64_t i = 0; i < channels(from); ++i)
+        if (i + *ahead >= 0 && i + *ahead < channels(to))
+          codes.join(from, i, to, i + *ahead);
+    }
+  }
+
+  // y[n,c + 64,h,w] = x[n,c,...]: 64.
+  static std::optional<int64_t> channels_ahead(const Statement& s)
+  {
+    if (s.at.size() < 2 || s.value->at.size() < 2)
+      return {};
+    const Affine ahead = s.at[1] - s.value->at[1];
+    if (!ahead.is_constant() || s.at[1].terms.size() != 1 || s.at[1].terms[0].factor != 1)
+      return {};
+    return ahead.constant;
   }
 
   // ---- the new ops ----
@@ -343,8 +413,8 @@ private:
       const std::vector<int> outputs = op.outputs;
       if (moved.contains(static_cast<int>(o)))
         move(op);
-      else if (is_integer && contractions[o].has_neighbours && code_of(contractions[o].a).zero != 0 &&
-               contractions[o].reaches_outside)
+      else if (is_integer && contractions[o].has_neighbours && contractions[o].reaches_outside &&
+               has_zeros(codes.of(contractions[o].a)))
         read_narrow(op, -1); // its operand has got the code of others
       else if (is_integer && contractions[o].has_neighbours)
         contract(op, contractions[o]);
@@ -399,25 +469,86 @@ private:
       narrow[number] = graph.ops[static_cast<size_t>(op)].outputs[0];
       return;
     }
-    const Code code = code_of(number);
     Formula f = formula({{"x", value(number).type}}, {"q", {DType::u8, value(number).type.shape}});
+    std::vector<int> inputs{number};
     const std::vector<Affine> at = every_element(f, 1);
-    const ExprPtr scaled = call(Fn::mul, {read(0, DType::f32, at), constant(1 / code.scale, DType::f32)});
-    f.statements[0].value =
-        cast(DType::u8, call(Fn::round, {call(Fn::add, {scaled, constant(code.zero, DType::f32)})}));
-    narrow[number] = add(f, name, {number}, where);
+    const std::vector<Code> code = codes.of(number);
+    const ExprPtr scaled = call(Fn::mul, {read(0, DType::f32, at), of_channel(f, inputs, number, Part::inverse, at)});
+    const ExprPtr zero = code.size() == 1 || has_zeros(code) ? of_channel(f, inputs, number, Part::zero, at) : nullptr;
+    f.statements[0].value = cast(DType::u8, call(Fn::round, {zero ? call(Fn::add, {scaled, zero}) : scaled}));
+    narrow[number] = add(f, name, inputs, where);
   }
 
-  ExprPtr decoded(int number, ExprPtr narrow_read)
+  static bool has_zeros(const std::vector<Code>& code)
   {
-    const DType from = narrow_read->type;
-    ExprPtr result = cast(DType::f32, std::move(narrow_read));
-    if (from != DType::u8)
+    return std::any_of(code.begin(), code.end(), [](const Code& of_channel) { return of_channel.zero != 0; });
+  }
+
+  enum class Part : uint8_t { scale, inverse, zero };
+
+  static double part_of(const Code& code, Part part)
+  {
+    return part == Part::scale ? code.scale : part == Part::inverse ? 1 / code.scale : code.zero;
+  }
+  static const char* name_of(Part part)
+  {
+    return part == Part::scale ? "scale" : part == Part::inverse ? "inverse" : "zero";
+  }
+
+  // The number that belongs to the channel at[1] of a value: written out where it is the same in all of them, else read
+  // from a constant, which becomes an operand.
+  ExprPtr of_channel(Formula& f, std::vector<int>& inputs, int number, Part part, const std::vector<Affine>& at,
+                     bool checked = false)
+  {
+    const std::vector<Code> code = codes.of(number);
+    if (code.size() == 1)
+      return constant(part_of(code[0], part), DType::f32);
+    return read(tensor_of(f, inputs, constant_of(number, part), name_of(part)), DType::f32, {at[1]}, checked);
+  }
+
+  // The tensor that stands for a value, which may become one more operand.
+  int tensor_of(Formula& f, std::vector<int>& inputs, int number, std::string name)
+  {
+    for (size_t t = 0, k = 0; t < f.tensors.size(); ++t)
+      if (f.tensors[t].role == Role::input && inputs[static_cast<size_t>(f.input_numbers[k++])] == number)
+        return static_cast<int>(t);
+    while (f.find(name) >= 0)
+      name += '_';
+    f.input_numbers.push_back(static_cast<int>(inputs.size()));
+    inputs.push_back(number);
+    f.tensors.push_back({std::move(name), Role::input, value(number).type});
+    return static_cast<int>(f.tensors.size()) - 1;
+  }
+
+  int constant_of(int number, Part part)
+  {
+    auto [found, is_new] = constants.try_emplace({number, part});
+    if (!is_new)
+      return found->second;
+    const std::vector<Code> code = codes.of(number);
+    const auto count = static_cast<int64_t>(code.size());
+    Tensor data(DType::f32, {count});
+    for (int64_t i = 0; i < count; ++i)
+      data.set(i, part_of(code[static_cast<size_t>(i)], part));
+    Value made;
+    made.name = fmt::format("{}.{}", value(number).name, name_of(part));
+    made.kind = ValueKind::constant;
+    made.type = {DType::f32, {Dim{count}}};
+    made.data = std::make_shared<const Tensor>(std::move(data));
+    made.location = value(number).location;
+    return found->second = graph.add_value(std::move(made));
+  }
+
+  ExprPtr decoded(Formula& f, std::vector<int>& inputs, int number, const ExprPtr& narrow_read)
+  {
+    ExprPtr result = cast(DType::f32, narrow_read);
+    if (narrow_read->type != DType::u8)
       return result;
-    const Code code = code_of(number);
-    if (code.zero != 0)
-      result = call(Fn::sub, {result, constant(code.zero, DType::f32)});
-    return call(Fn::mul, {result, constant(code.scale, DType::f32)});
+    const std::vector<Affine>& at = narrow_read->at;
+    const bool checked = narrow_read->checked;
+    if (has_zeros(codes.of(number)))
+      result = call(Fn::sub, {result, of_channel(f, inputs, number, Part::zero, at, checked)});
+    return call(Fn::mul, {result, of_channel(f, inputs, number, Part::scale, at, checked)});
   }
 
   // Operands that are there as narrow numbers are read so, and so is this op's own weight.
@@ -436,6 +567,7 @@ private:
       if (f.tensors[t].role != Role::input)
         continue;
       const int input = operand(op, f, static_cast<int>(t));
+      f.input_numbers[inputs.size()] = static_cast<int>(inputs.size()); // those that are absent have none
       inputs.push_back(is_narrow(input) ? narrow.at(input) : input);
       if (is_narrow(input)) {
         from[t] = input;
@@ -447,7 +579,7 @@ private:
         if (e->fn != Fn::read || from[static_cast<size_t>(e->tensor)] < 0)
           return e;
         const auto t = static_cast<size_t>(e->tensor);
-        return decoded(from[t], read(e->tensor, f.tensors[t].type.dtype, e->at, e->checked));
+        return decoded(f, inputs, from[t], read(e->tensor, f.tensors[t].type.dtype, e->at, e->checked));
       });
     op.attributes = attributes_of(f);
     op.def = &op_formula;
@@ -511,35 +643,50 @@ private:
     return graph.ops[static_cast<size_t>(op)].outputs[0];
   }
 
+  // Of the data's channels, where each has a scale: w times that is what the integers stand for.
   const Weight& weight_of(const Contraction& c, const Location& where)
   {
-    auto [found, is_new] = weights.try_emplace({c.b, c.weight_channel});
+    const bool by_channel = codes.of(c.a).size() > 1;
+    auto [found, is_new] = weights.try_emplace({c.b, c.weight_channel, by_channel ? c.a : -1});
     Weight& weight = found->second;
     if (!is_new)
       return weight;
     const TensorType wide = value(c.b).type;
     const std::string name = value(c.b).name;
     const TensorType each{DType::f32, {wide.shape[c.weight_channel]}}, integers{DType::i8, wide.shape};
+    const auto input_channel = [&](const std::vector<Affine>& at) {
+      return std::vector<Affine>{Affine(), at[c.weight_input.value_or(0)]};
+    };
+    const auto scaled = [&](Formula& f, std::vector<int>& inputs, const std::vector<Affine>& at) {
+      const ExprPtr w = read(0, DType::f32, at);
+      return by_channel ? call(Fn::mul, {w, of_channel(f, inputs, c.a, Part::scale, input_channel(at))}) : w;
+    };
     {
       Formula f = formula({{"w", wide}}, {"most", each});
+      std::vector<int> inputs{c.b};
       const std::vector<Affine> at = every_element_of(f, 1, c.weight_channel, Update::max);
-      f.statements[0].value = call(Fn::abs, {read(0, DType::f32, at)});
-      weight.most = add(f, name + ".most", {c.b}, where);
+      f.statements[0].value = call(Fn::abs, {scaled(f, inputs, at)});
+      weight.most = add(f, name + ".most", inputs, where);
     }
     {
       Formula f = formula({{"w", wide}, {"most", each}}, {"q", integers});
+      std::vector<int> inputs{c.b, weight.most};
       const std::vector<Affine> at = every_element(f, 2);
       const ExprPtr most = read(1, DType::f32, {at[c.weight_channel]}), zero = constant(0, DType::f32);
       const ExprPtr scale =
           call(Fn::select, {call(Fn::less, {zero, most}), call(Fn::div, {constant(127, DType::f32), most}), zero});
-      f.statements[0].value = cast(DType::i8, call(Fn::round, {call(Fn::mul, {read(0, DType::f32, at), scale})}));
-      weight.integers = add(f, name + ".i8", {c.b, weight.most}, where);
+      f.statements[0].value = cast(DType::i8, call(Fn::round, {call(Fn::mul, {scaled(f, inputs, at), scale})}));
+      weight.integers = add(f, name + ".i8", inputs, where);
     }
     {
       Formula f = formula({{"q", integers}}, {"sum", each});
+      std::vector<int> inputs{weight.integers};
       const std::vector<Affine> at = every_element_of(f, 1, c.weight_channel, Update::sum);
       f.statements[0].value = cast(DType::f32, read(0, DType::i8, at));
-      weight.sum = add(f, name + ".sum", {weight.integers}, where);
+      if (by_channel)
+        f.statements[0].value =
+            call(Fn::mul, {f.statements[0].value, of_channel(f, inputs, c.a, Part::zero, input_channel(at))});
+      weight.sum = add(f, name + ".sum", inputs, where);
     }
     return weight;
   }
@@ -549,17 +696,19 @@ private:
   {
     const Location where = op.location;
     const Weight weight = weight_of(c, where);
-    const Code code = code_of(c.a);
+    const std::vector<Code> code = codes.of(c.a);
+    const bool by_channel = code.size() > 1; // the weights have the scale, and their sum the zero
+    const double scale = by_channel ? 1 : code[0].scale, zero = by_channel ? 1 : code[0].zero;
     const TensorType each = value(weight.most).type;
     const std::string name = value(op.outputs[0]).name;
 
     Formula of_factor = formula({{"most", each}}, {"factor", each});
     std::vector<Affine> at = every_element(of_factor, 1);
-    of_factor.statements[0].value = call(Fn::mul, {read(0, DType::f32, at), constant(code.scale / 127, DType::f32)});
+    of_factor.statements[0].value = call(Fn::mul, {read(0, DType::f32, at), constant(scale / 127, DType::f32)});
     const int factor = add(of_factor, name + ".factor", {weight.most}, where);
 
     int offset = c.bias;
-    if (code.zero != 0) {
+    if (has_zeros(code)) {
       Formula f = formula({{"sum", each}, {"factor", each}}, {"offset", each});
       std::vector<int> inputs{weight.sum, factor};
       if (c.bias >= 0) {
@@ -567,8 +716,9 @@ private:
         inputs.push_back(c.bias);
       }
       at = every_element(f, static_cast<int>(inputs.size()));
-      const ExprPtr moved_by = call(Fn::mul, {call(Fn::mul, {read(0, DType::f32, at), read(1, DType::f32, at)}),
-                                              constant(code.zero, DType::f32)});
+      ExprPtr moved_by = call(Fn::mul, {read(0, DType::f32, at), read(1, DType::f32, at)});
+      if (!by_channel)
+        moved_by = call(Fn::mul, {moved_by, constant(zero, DType::f32)});
       f.statements[0].value =
           c.bias >= 0 ? call(Fn::sub, {read(2, DType::f32, at), moved_by}) : call(Fn::neg, {moved_by});
       offset = add(f, name + ".offset", inputs, where);
@@ -610,28 +760,26 @@ private:
   Remarks& remarks;
   LowPrecision asked;
   const bool is_integer;
-  const DType type;                                 // of the data
-  std::vector<bool> is_parameter;                   // by value
-  std::vector<Contraction> contractions;            // by op
-  std::set<int> wanted;                             // values of the data
-  std::set<int> moved;                              // ops that make a wanted value by moving wanted ones
-  std::map<int, int> same_code;                     // to another value of the same code
-  std::map<int, int> narrow;                        // value -> its narrow form
-  std::map<std::pair<int, size_t>, Weight> weights; // by value and channel
+  const DType type;                                       // of the data
+  std::vector<bool> is_parameter;                         // by value
+  std::vector<Contraction> contractions;                  // by op
+  std::set<int> wanted;                                   // values of the data
+  std::set<int> moved;                                    // ops that make a wanted value by moving wanted ones
+  ChannelCodes codes;                                     // of wanted values, where they are integers
+  std::map<int, int> narrow;                              // value -> its narrow form
+  std::map<std::pair<int, Part>, int> constants;          // of wanted values' channels
+  std::map<std::tuple<int, size_t, int>, Weight> weights; // by value, channel, and data whose scales are in it
 };
 
 } // namespace
 
-std::vector<std::string> values_to_calibrate(const Graph& graph)
+std::vector<ToCalibrate> values_to_calibrate(const Graph& graph)
 {
-  std::vector<std::string> names;
   if (!graph.precision)
-    return names;
+    return {};
   Graph copy = graph;
   Remarks remarks;
-  for (int number : Lowering(copy, remarks).candidates())
-    names.push_back(graph.values[static_cast<size_t>(number)].name);
-  return names;
+  return Lowering(copy, remarks).candidates();
 }
 
 void lower_precision(Graph& graph, const Target&, Remarks& remarks)

@@ -5,7 +5,17 @@
 
 namespace cnnc {
 
-// The names of the values whose ranges are wanted: operands of contractions, and what they were moved from.
-std::vector<std::string> values_to_calibrate(const Graph&);
+// A value whose range is wanted: an operand of contractions, or what it was moved from.
+struct ToCalibrate {
+  // It multiplies the value's channels: they are its dimension `input`, the result's channels its dimension `output`.
+  struct Weight {
+    std::string name;
+    size_t output, input;
+  };
+  std::string name;
+  std::vector<Weight> weights = {};
+};
+
+std::vector<ToCalibrate> values_to_calibrate(const Graph&);
 
 } // namespace cnnc

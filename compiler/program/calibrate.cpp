@@ -1,5 +1,6 @@
 #include "compiler/program/calibrate.h"
 
+#include "compiler/program/quantization_range.h"
 #include "compiler/program/run_input.h"
 #include "passes/lower_precision.h"
 #include "runtime/model.h"
@@ -17,8 +18,6 @@ namespace cnnc {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr double left_out = 1e-4; // of the numbers, at either end
 
 bool is_input_file(const fs::path& path)
 {
@@ -105,6 +104,17 @@ private:
   Block parameters;
 };
 
+// Those of dimension 1, each with its numbers in all images.
+void add_channels(std::vector<QuantizationRange>& channels, const Tensor& tensor)
+{
+  const int64_t images = tensor.dims.empty() ? 1 : tensor.dims[0], count = tensor.dims.size() > 1 ? tensor.dims[1] : 1,
+                size = tensor.size() / std::max<int64_t>(images * count, 1);
+  channels.resize(static_cast<size_t>(count));
+  for (int64_t image = 0; image < images; ++image)
+    for (int64_t c = 0; c < count; ++c)
+      channels[static_cast<size_t>(c)].add(tensor.data<float>() + (image * count + c) * size, size);
+}
+
 // Forward, here and now.
 CompileOptions to_run(CompileOptions options)
 {
@@ -128,21 +138,52 @@ std::vector<std::string> passes(int level, bool before)
   return names;
 }
 
-// The range is widened by what this tensor has.
-void widen(LowPrecision::Range& range, const Tensor& tensor)
+// A value and its weights, as outputs of a graph: their places there.
+struct Watched {
+  ToCalibrate value;
+  size_t place;
+  std::vector<size_t> weights;
+  std::vector<QuantizationRange> channels = {};
+};
+
+size_t place_of(Graph& graph, int value)
 {
-  if (tensor.size() == 0)
-    return;
-  std::vector<float> numbers(tensor.data<float>(), tensor.data<float>() + tensor.size());
-  std::erase_if(numbers, [](float x) { return !std::isfinite(x); });
-  if (numbers.empty())
-    return;
-  const auto skip = static_cast<std::ptrdiff_t>(left_out * static_cast<double>(numbers.size()));
-  const auto low = numbers.begin() + skip, high = numbers.end() - 1 - skip;
-  std::nth_element(numbers.begin(), low, numbers.end());
-  range.low = std::min(range.low, static_cast<double>(*low));
-  std::nth_element(numbers.begin(), high, numbers.end());
-  range.high = std::max(range.high, static_cast<double>(*high));
+  const auto found = std::find(graph.outputs.begin(), graph.outputs.end(), value);
+  const auto place = static_cast<size_t>(found - graph.outputs.begin());
+  if (found == graph.outputs.end())
+    graph.outputs.push_back(value);
+  return place;
+}
+
+// Only results of ops can be outputs.
+int as_result(Graph& graph, int number, const char* function)
+{
+  const Value& value = graph.values[static_cast<size_t>(number)];
+  const int op = graph.add_op(*find_op(function), value.name + ".watched", {number}, {}, value.location);
+  return graph.ops[static_cast<size_t>(op)].outputs[0];
+}
+
+std::vector<Watched> watch(Graph& graph, const std::vector<ToCalibrate>& values)
+{
+  std::vector<Watched> watched;
+  for (const ToCalibrate& of_value : values) {
+    int value = graph.find(of_value.name);
+    if (graph.values[static_cast<size_t>(value)].kind != ValueKind::result)
+      value = as_result(graph, value, "identity");
+    Watched made{of_value, place_of(graph, value), {}};
+    for (const ToCalibrate::Weight& weight : of_value.weights)
+      made.weights.push_back(place_of(graph, as_result(graph, graph.find(weight.name), "abs")));
+    watched.push_back(std::move(made));
+  }
+  return watched;
+}
+
+LowPrecision::Ranges ranges_of(const Watched& watched, const std::vector<Tensor>& outputs)
+{
+  std::vector<ChannelWeights> weights;
+  for (size_t w = 0; w < watched.weights.size(); ++w)
+    weights.push_back({outputs[watched.weights[w]], watched.value.weights[w].output, watched.value.weights[w].input});
+  return balanced_ranges(watched.channels, weights);
 }
 
 } // namespace
@@ -157,44 +198,32 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
   first.passes = passes(options.level, true);
   Compiled compiled = compile(network, first);
   Graph& graph = compiled.program.functions[0];
-  const std::vector<std::string> names = values_to_calibrate(graph);
+  const std::vector<ToCalibrate> values = values_to_calibrate(graph);
   graph.precision.reset();
-  if (names.empty())
+  if (values.empty())
     std::fprintf(stderr, "note: %s: no range has to be found; layers without integers stay f32 (--explain)\n",
                  network.forward.name.c_str());
-  if (names.empty() && options.calibration.empty())
+  if (values.empty() && options.calibration.empty())
     return;
   // Before more is compiled.
   files_of(options.calibration);
-  // What the outputs are, "" for the network's own.
-  std::vector<std::string> shown;
-  shown.resize(graph.outputs.size());
-  for (const std::string& name : names) {
-    const int value = graph.find(name);
-    const auto output = std::find(graph.outputs.begin(), graph.outputs.end(), value);
-    if (output != graph.outputs.end()) {
-      shown[static_cast<size_t>(output - graph.outputs.begin())] = name;
-    } else if (graph.values[static_cast<size_t>(value)].kind == ValueKind::result) {
-      graph.outputs.push_back(value);
-      shown.push_back(name);
-    }
-  }
+  std::vector<Watched> watched = watch(graph, values);
   CompileOptions second = first;
   second.low_precision.reset();
   second.passes = passes(options.level, false);
+  std::erase(second.passes, "prepare_parameters"); // what follows from parameters is an output here
   Compiled rest = compile(std::move(compiled.program), second);
   if (second.weights.empty() && !compiled.weights.empty())
     rest.weights = std::move(compiled.weights);
   const Runner runner(std::move(rest), weights, seed);
+  std::vector<Tensor> outputs;
   for (const Tensor& input : inputs_of(network, runner.model(), options.calibration)) {
-    const std::string of_input = runner.model().inputs[0].name;
-    if (std::find(names.begin(), names.end(), of_input) != names.end())
-      widen(options.low_precision->ranges[of_input], input);
-    const std::vector<Tensor> outputs = runner.run(input);
-    for (size_t o = 0; o < outputs.size(); ++o)
-      if (!shown[o].empty())
-        widen(options.low_precision->ranges[shown[o]], outputs[o]);
+    outputs = runner.run(input);
+    for (Watched& of_value : watched)
+      add_channels(of_value.channels, outputs[of_value.place]);
   }
+  for (const Watched& of_value : watched)
+    options.low_precision->ranges[of_value.value.name] = ranges_of(of_value, outputs);
 }
 
 std::string accuracy_report(const Network& network, const CompileOptions& options, const std::string& weights,

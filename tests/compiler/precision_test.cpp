@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 using namespace cnnc;
 using namespace cnnc::test;
@@ -101,15 +102,60 @@ TEST_CASE("drawn networks in 8-bit integers are what the interpreter says")
     const NamedTensors results = interpret(g.graph, values, batch);
     for (const Value& value : g.graph.values)
       if (value.type.dtype == DType::f32 && value.kind != ValueKind::parameter) {
-        LowPrecision::Range range;
         const Tensor& tensor = results.at(value.name);
+        const int64_t channels = seed % 2 == 0 && tensor.dims.size() > 1 ? tensor.dims[1] : 1,
+                      of_image = tensor.size() / tensor.dims[0];
+        LowPrecision::Ranges ranges(static_cast<size_t>(channels));
         for (int64_t i = 0; i < tensor.size(); ++i) {
+          LowPrecision::Range& range = ranges[static_cast<size_t>(i % of_image / (of_image / channels))];
           range.low = std::min(range.low, tensor.get(i));
           range.high = std::max(range.high, tensor.get(i));
         }
-        precision.ranges[value.name] = range;
+        precision.ranges[value.name] = ranges;
       }
     g.graph.precision = precision;
     compare(g.graph, values, batch, 2e-2); // a number that is rounded to the other neighbour is 1/255 off
   }
+}
+
+// A range for each channel of the data: channels of a hundredth of the others' size keep 8 bits of their own.
+TEST_CASE("integers with a range for each channel hold small channels beside large ones")
+{
+  DrawnGraph g;
+  const int image = g.input("image", {-1, 32, 6, 6});
+  const int weight = g.parameter("w", {16, 32, 3, 3});
+  const int result = g.op("conv2d", {image, weight}, {{"padding", int64_t{1}}});
+  g.graph.outputs = {result};
+  NamedTensors values = drawn_values(g.graph, 2, 1);
+  Tensor &x = values.at("image"), &w = values.at("w");
+  const auto is_small = [](int64_t i, int64_t channel) { return i / channel % 32 % 2 == 0; };
+  for (int64_t i = 0; i < x.size(); ++i)
+    x.set(i, std::abs(x.get(i)) * (is_small(i, 36) ? 0.01 : 1));
+  for (int64_t i = 0; i < w.size(); ++i)
+    w.set(i, w.get(i) * (is_small(i, 9) ? 1 : 0.01)); // both kinds count alike in the sums
+  const Tensor expected = interpret(g.graph, values, 2).at(g.graph.values[static_cast<size_t>(result)].name);
+
+  const auto error = [&](const LowPrecision::Ranges& ranges) {
+    Graph graph = g.graph;
+    graph.precision = LowPrecision{.type = DType::i8, .ranges = {{"image", ranges}}};
+    CompileOptions options;
+    CHECK_EQ(difference(lowered(graph, values, 2), options, 1e-2), "");
+    const Reference found = lowered(graph, values, 2);
+    double square = 0, square_of_difference = 0;
+    const Tensor& y = found.results.at(g.graph.values[static_cast<size_t>(result)].name);
+    for (int64_t i = 0; i < y.size(); ++i) {
+      square += expected.get(i) * expected.get(i);
+      square_of_difference += (y.get(i) - expected.get(i)) * (y.get(i) - expected.get(i));
+    }
+    return std::sqrt(square_of_difference / square);
+  };
+  LowPrecision::Range all;
+  LowPrecision::Ranges each(32);
+  for (int64_t i = 0; i < x.size(); ++i) {
+    all.high = std::max(all.high, x.get(i));
+    LowPrecision::Range& channel = each[static_cast<size_t>(i / 36 % 32)];
+    channel.high = std::max(channel.high, x.get(i));
+  }
+  CHECK_LT(error(each), 0.01);
+  CHECK_GT(error({all}), 0.05);
 }

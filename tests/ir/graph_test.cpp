@@ -170,6 +170,30 @@ TEST_CASE("what a training run asks for is part of the text")
   CHECK(graph.values[1].limit == 2);
 }
 
+TEST_CASE("ranges of integers are part of the text, of a value or of each channel")
+{
+  const std::string before = "net @a(%x: f32[n,3,2,2]) {\n"
+                             "  %y = relu %x : f32[n,3,2,2]\n"
+                             "  output %y\n"
+                             "  precision i8\n";
+  const auto with = [&](const std::string& range) { return before + "  range " + range + "\n}\n"; };
+  for (const char* range : {"%x = -1, 2.5", "%x = [-1, 2.5], [0, 0.0625], [0, 0]", "%y.later = [0, 1], [0, 2]"}) {
+    const Graph graph = parse_graph(source(with(range)));
+    CHECK_EQ(to_string(graph), with(range));
+  }
+  CHECK_EQ(parse_graph(source(with("%x = [-1, 2], [0, 3], [0, 4]"))).precision->ranges.at("x")[1].high, 3);
+  CHECK(has(read_message(with("%x = [0, 1], [0, 2]")), "net.ir:5:"));
+  CHECK(has(read_message(with("%x = [0, 1], [0, 2]")), "2 ranges are given for 'x', which has 3 channels"));
+  CHECK(has(read_message(with("%x = [0, 1], [0, 2], [0, 3], [0, 4]")), "4 ranges are given"));
+  CHECK(has(read_message(with("%x = [0, 1], [2, 1], [0, 3]")), "net.ir:5:23: the range of 'x' is empty"));
+  CHECK(has(read_message(with("%x = [0, 1], [0, inf], [0, 3]")), "the range of 'x' is empty"));
+  CHECK(has(read_message(with("%x = [0, nan], [0, 1], [0, 3]")), "the range of 'x' is empty"));
+  CHECK(has(read_message(with("%x = [0, 1")), "']' wanted"));
+  CHECK(has(read_message(with("%x = [0, 1],")), "'[' wanted"));
+  CHECK(has(read_message(with("%x = [0]")), "',' wanted"));
+  CHECK(has(read_message(with("%x = []")), "a number wanted"));
+}
+
 TEST_CASE("data is inline up to 64 elements, beyond that in a side file")
 {
   Graph graph;
