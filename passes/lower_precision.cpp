@@ -545,10 +545,22 @@ private:
     if (narrow_read->type != DType::u8)
       return result;
     const std::vector<Affine>& at = narrow_read->at;
-    const bool checked = narrow_read->checked;
-    if (has_zeros(codes.of(number)))
+    const bool checked = narrow_read->checked, zeros = has_zeros(codes.of(number));
+    if (zeros)
       result = call(Fn::sub, {result, of_channel(f, inputs, number, Part::zero, at, checked)});
-    return call(Fn::mul, {result, of_channel(f, inputs, number, Part::scale, at, checked)});
+    result = call(Fn::mul, {result, of_channel(f, inputs, number, Part::scale, at, checked)});
+    // Outside is zero, and that is another integer.
+    return checked && zeros ? call(Fn::select, {is_in(number, at), result, constant(0, DType::f32)}) : result;
+  }
+
+  ExprPtr is_in(int number, const std::vector<Affine>& at) const
+  {
+    std::vector<Affine> pairs;
+    for (size_t d = 1; d < at.size(); ++d) { // the first is the batch
+      pairs.push_back(at[d]);
+      pairs.push_back(value(number).type.shape[d].size);
+    }
+    return inside(std::move(pairs));
   }
 
   // Operands that are there as narrow numbers are read so, and so is this op's own weight.
