@@ -74,10 +74,8 @@ void widen(std::vector<double>& steps, const std::vector<double>& squares, const
           energy[c] += reader.energy[c] / signal;
         of_weights += reader.of_weights(steps) / signal;
       }
-    if (!std::isfinite(of_weights))
-      return; // the weights are not
     for (size_t c = 0; c < steps.size(); ++c)
-      if (energy[c] > 0)
+      if (energy[c] > 0) // the larger of least and NaN, from weights that are not finite, is least
         steps[c] = std::max(least[c], std::pow(of_weights * squares[c] / energy[c], 0.25));
   }
 }

@@ -113,8 +113,8 @@ TEST_CASE("ranges are widened where data and weights together lose less")
 
 TEST_CASE("weights that are not finite widen nothing")
 {
-  const LowPrecision::Ranges ranges =
-      balanced_ranges({range_of({1}), range_of({2})}, {weights({{std::numeric_limits<double>::infinity(), 1}})});
+  const ChannelWeights infinite = weights({{std::numeric_limits<double>::infinity(), 1}}), finite = weights({{1, 1}});
+  const LowPrecision::Ranges ranges = balanced_ranges({range_of({1}), range_of({2})}, {infinite, finite});
   CHECK_EQ(ranges[0].high, doctest::Approx(1));
   CHECK_EQ(ranges[1].high, doctest::Approx(2));
 }
