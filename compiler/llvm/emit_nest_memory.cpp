@@ -13,6 +13,7 @@
 
 #include "ir/location.h"
 
+#include <llvm/IR/InlineAsm.h>
 #include <llvm/IR/Intrinsics.h>
 
 #include <algorithm>
@@ -314,8 +315,20 @@ void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, 
   const Buffer& of = nest.buffers[static_cast<size_t>(buffer)];
   const int64_t bytes = bytes_of(of.type.dtype);
   if (of.ahead != 0 && (address.scalar.constant + first) * bytes % line < count * bytes)
-    prefetch(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))), false,
-             count > 1 ? 2 : 3);
+    prefetch_here(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))),
+                  count > 1 ? "prefetcht1" : "prefetcht0");
+}
+
+// As an instruction's text, which LLVM leaves where it stands. Its intrinsics all go to the top of their block: a hundred
+// of them at once fill the queue in front of the cache, and the multiply-adds behind them wait.
+void Emitter::prefetch_here(llvm::Value* at, std::string_view instruction)
+{
+  auto* type = llvm::FunctionType::get(b.getVoidTy(), {at->getType()}, false);
+  llvm::CallInst* call = b.CreateCall(
+      type, llvm::InlineAsm::get(type, std::string(instruction) + " $0", "*m", /*hasSideEffects=*/true), {at});
+  call->addParamAttr(0, llvm::Attribute::get(b.getContext(), llvm::Attribute::ElementType, b.getInt8Ty()));
+  call->setDoesNotThrow();
+  call->setMemoryEffects(llvm::MemoryEffects::inaccessibleMemOnly());
 }
 
 void Emitter::prefetch(const Prefetch& line)

@@ -170,6 +170,7 @@ private:
   void prefetch_ahead(int buffer, const Address&, int64_t first, int count);
   void prefetch(const Prefetch&);
   void prefetch(llvm::Value* at, bool is_written, uint32_t locality);
+  void prefetch_here(llvm::Value* at, std::string_view instruction);
   void store(int buffer, const Address&, llvm::Value*);
   void forget(int buffer);
   llvm::Value* from_memory(llvm::Value*, DType);
