@@ -491,13 +491,16 @@ private:
     double sum = 0;
     if (extent / full > 0)
       sum += total_over(d + 1, times * static_cast<double>(extent / full), tile, lanes, steps, batch);
-    if (tail > 0) {
-      // A batch's tail runs image by image.
-      const bool is_one_tile = has_lanes || box[d].extent;
-      size = is_one_tile ? tail : 1;
-      sum += total_over(d + 1, is_one_tile ? times : times * static_cast<double>(tail), tile, lanes, steps, batch);
-      size = full;
+    if (tail > 0 && (has_lanes || box[d].extent)) {
+      size = tail;
+      sum += total_over(d + 1, times, tile, lanes, steps, batch);
+    } else if (tail > 0) { // of a batch: in halves
+      int64_t rest = tail;
+      for (size = full / 2; rest > 0; rest %= size, size = std::max<int64_t>(size / 2, 1))
+        if (rest >= size)
+          sum += total_over(d + 1, times * static_cast<double>(rest / size), tile, lanes, steps, batch);
     }
+    size = full;
     return sum;
   }
 

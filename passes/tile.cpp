@@ -9,7 +9,7 @@
 //                                                       }
 //
 // An extent that the size does not divide gets a tail of its own behind an `if`; a tail that depends on the batch runs
-// one by one. What is inside a tile keeps the index's name: `w.in`; vectors along an index are `o.block`, inside one
+// in tiles of half the size, and so on. What is inside a tile keeps the index's name: `w.in`; vectors along an index are `o.block`, inside one
 // `o.lanes`. With lanes along a reduced index each lane has a partial sum, and they are added up in the store.
 //
 // Needs:  a nest in canonical form with its schedule.
@@ -102,15 +102,29 @@ private:
     if (count) {
       full.else_body = inside(k, at, *count % size);
     } else {
-      int i = nest.add_index(name(loop.index));
-      Loop rest{i, {at}, {loop.end[0]}, 1, LoopKind::serial, {}};
-      coordinates[loop.index] = Affine::of(i);
-      rest.body = tile(k + 1);
-      coordinates.erase(loop.index);
-      full.else_body = one({std::move(rest)});
+      full.else_body = rest_of_batch(k, at, size / 2);
     }
     outer.body = one({std::move(full)});
     return one({std::move(outer)});
+  }
+
+  // In tiles of half the size, of a quarter ..., at last one by one: each tile reads the weights again.
+  std::vector<Node> rest_of_batch(size_t k, const Affine& from, int64_t size)
+  {
+    const Loop& loop = box[order[k].box];
+    const int i = nest.add_index(name(loop.index));
+    const Affine at = Affine::of(i);
+    Loop rest{i, {from}, {loop.end[0]}, size, LoopKind::serial, {}};
+    if (size > 1) {
+      If full{loop.end[0] - at - size, inside(k, at, size), {}};
+      full.else_body = rest_of_batch(k, at, size / 2);
+      rest.body = one({std::move(full)});
+    } else {
+      coordinates[loop.index] = at;
+      rest.body = tile(k + 1);
+      coordinates.erase(loop.index);
+    }
+    return one({std::move(rest)});
   }
 
   static std::vector<Node> one(Node node)
