@@ -3,6 +3,7 @@
 //
 //   %c : f32[n,64,56,56]   =>   %c : f32[n,64,56,56] as {0, 1/16, 2+1+1, 3+1+1, 1%16}
 //   @w : f32[64,64,3,3]    =>   @w : f32[64,64,3,3] as {0/16, 1/16, 2, 3, 1%16, 0%16}
+//   @d : f32[1000,2048]    =>   @d : f32[1000,2048] as {0/48, 1/16, 1%16, 0%48}
 //
 // - A value's channels are in blocks of 16, whatever the vector width, if the last block is full or the lanes behind its
 //   end are at most a third of the channels: 24 take the room of 32. The caller's tensors stay row-major.
@@ -10,6 +11,7 @@
 //   copied.
 // - A parameter, or a value prepared from some, follows the kernel that reads it first (of the first function that does;
 //   in every network that is the forward one). A later reader that loses more by it than a copy costs gets a copy.
+//   Of large weights that are read once an image, what a tile reads is one run of memory, where nobody trains them.
 //   Gradients and moments follow their parameter, and what a prepared value becomes follows it.
 //
 // Needs:  kernels chosen.
@@ -192,11 +194,21 @@ public:
   std::vector<std::pair<int, Layout>> copies; // of the caller's tensors, for readers that reach outside
 };
 
+// No two results of an image share an element: a dense layer's weights.
+bool is_read_once(const std::vector<Affine>& at, const StageLoops& stage)
+{
+  return std::all_of(stage.box.begin(), stage.box.end(), [&](const Loop* loop) {
+    const std::optional<int64_t> count = trip_count(*loop);
+    return !count || *count == 1 ||
+           std::any_of(at.begin(), at.end(), [&](const Affine& a) { return a.uses(loop->index); });
+  });
+}
+
 // A parameter's layout for the kernel whose stages are planned here: in the order in which its loops walk, the lanes
-// innermost, inside of them the index that the reduction writes out.
+// innermost, inside of them the index that the reduction writes out. In panels what a tile reads is one run of memory.
 // `group` neighbours of that index lie beside each other: one instruction multiplies and adds them.
 std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& shape, const StageSchedule& schedule,
-                                 const Nest& nest, int64_t group)
+                                 const Nest& nest, int64_t group, bool in_panels)
 {
   auto dim_of = [&](const std::string& name) {
     for (size_t d = 0; d < at.size(); d++)
@@ -213,6 +225,14 @@ std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& sha
   for (const StageSchedule::Step& step : schedule.reduce)
     if (int d = dim_of(step.index); step.size == block && d >= 0 && d != lane && shape[d].size % block == 0)
       inner = d;
+  int panel = -1;
+  int64_t rows = block; // of the lanes' dimension; or of the panel's, where lanes are reduced
+  for (const StageSchedule::Step& step : schedule.tile)
+    if (int d = dim_of(step.index);
+        in_panels && d >= 0 && step.size > 1 && step.size < shape[d].size && (d != lane || step.size % block == 0)) {
+      panel = d;
+      rows = step.size;
+    }
   std::vector<int> order;
   auto add = [&](int d) {
     if (d >= 0 && std::find(order.begin(), order.end(), d) == order.end())
@@ -224,10 +244,12 @@ std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& sha
   for (size_t d = 0; d < shape.size(); d++)
     add(static_cast<int>(d));
   for (const int d : order)
-    layout.axes.push_back({d, d == lane || d == inner ? block : 1, 0, 0, 0, 0});
+    layout.axes.push_back({d, d == panel ? rows : d == lane || d == inner ? block : 1, 0, 0, 0, 0});
   if (inner >= 0)
     layout.axes.push_back({inner, group, block / group, 0, 0, 0});
-  layout.axes.push_back({lane, 1, block, 0, 0, 0});
+  if (panel >= 0 && panel != lane)
+    layout.axes.push_back({panel, 1, rows, 0, 0, 0});
+  layout.axes.push_back({lane, 1, panel == lane ? rows : block, 0, 0, 0});
   if (inner >= 0 && group > 1)
     layout.axes.push_back({inner, 1, group, 0, 0, 0});
   return layout;
@@ -235,7 +257,13 @@ std::optional<Layout> layout_for(const std::vector<Affine>& at, const Shape& sha
 
 class Parameters {
 public:
-  Parameters(Graph& graph, const Target& target, Remarks& remarks) : graph(graph), target(target), remarks(remarks) {}
+  Parameters(Graph& graph, const Target& target, Remarks& remarks, bool has_panels)
+      : graph(graph),
+        target(target),
+        remarks(remarks),
+        has_panels(has_panels)
+  {
+  }
 
   void run()
   {
@@ -303,13 +331,17 @@ private:
       Plan ideal = is_fixed ? plan(all_free) : now;
       for (const auto& [argument, at] : reads) {
         int value = arguments[argument];
-        const Shape& shape = graph.values[value].type.shape;
+        const TensorType& type = graph.values[value].type;
+        const Shape& shape = type.shape;
+        const bool in_panels =
+            has_panels && is_read_once(at, stage) && elements(shape) * bytes_of(type.dtype) > target.l2_bytes;
         if (free[argument]) {
-          graph.values[value].layout = layout_for(at, shape, now.schedule, nest, group).value_or(planar(shape.size()));
+          graph.values[value].layout =
+              layout_for(at, shape, now.schedule, nest, group, in_panels).value_or(planar(shape.size()));
           continue;
         }
         double copy = static_cast<double>(elements(shape)) * (1 + 1.0 / 32);
-        std::optional<Layout> wanted = layout_for(at, shape, ideal.schedule, nest, group);
+        std::optional<Layout> wanted = layout_for(at, shape, ideal.schedule, nest, group, in_panels);
         if (!wanted || *wanted == *graph.values[value].layout || ideal.cycles + copy > 0.95 * now.cycles)
           continue;
         int name = graph.kernels[k + inserted].ops.front();
@@ -336,6 +368,7 @@ private:
   Graph& graph;
   const Target& target;
   Remarks& remarks;
+  bool has_panels;
   std::map<std::string, Plan> plans; // a network repeats its kernels
 };
 
@@ -383,9 +416,7 @@ std::vector<bool> touched_values(const Graph& graph)
   return touched;
 }
 
-} // namespace
-
-void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
+void choose_layouts(Graph& graph, const Target& target, Remarks& remarks, bool has_panels)
 {
   const std::map<int, std::vector<int>> apart = apart_dimensions(graph);
   for (size_t v = 0; v < graph.values.size(); v++) {
@@ -407,7 +438,7 @@ void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
     if (first < graph.kernels.size())
       insert_copy(graph, value, layout, first, [](int) { return true; });
   }
-  Parameters(graph, target, remarks).run();
+  Parameters(graph, target, remarks, has_panels).run();
   follow_parameters(graph);
   const std::vector<bool> touched = touched_values(graph);
   for (size_t v = 0; v < graph.values.size(); v++) {
@@ -418,6 +449,27 @@ void choose_layouts(Graph& graph, const Target& target, Remarks& remarks)
   for (const StateUpdate& update : graph.updates)
     if (graph.values[update.target].kind == ValueKind::prepared)
       graph.values[update.value].layout = graph.values[update.target].layout;
+}
+
+bool is_trained(const Program& program)
+{
+  return std::any_of(program.functions.begin(), program.functions.end(), [](const Graph& graph) {
+    return std::any_of(graph.ops.begin(), graph.ops.end(), [](const Op& op) { return op.def->is_optimizer; });
+  });
+}
+
+} // namespace
+
+// No panels where an optimizer goes through the weights, and gradients read them along other dimensions.
+void choose_layouts(Program& program, const Target& target, Remarks& remarks)
+{
+  const bool has_panels = !is_trained(program);
+  for (Graph& graph : program.functions) {
+    take_layouts(graph, program.functions);
+    choose_layouts(graph, target, remarks, has_panels);
+  }
+  for (Graph& graph : program.functions)
+    take_layouts(graph, program.functions);
 }
 
 } // namespace cnnc

@@ -6,6 +6,19 @@
 
 namespace cnnc {
 
+void take_layouts(Graph& graph, const std::vector<Graph>& functions)
+{
+  for (const Graph& other : functions) {
+    for (Value& value : graph.values) {
+      if (value.layout || !may_be_updated(value.kind))
+        continue;
+      const int same = other.find(value.name);
+      if (same >= 0 && other.values[static_cast<size_t>(same)].kind == value.kind)
+        value.layout = other.values[static_cast<size_t>(same)].layout;
+    }
+  }
+}
+
 namespace {
 
 bool is_in(RunOptions::Part part, const PassDef& pass)
@@ -35,21 +48,6 @@ std::vector<const PassDef*> chosen(const RunOptions& options)
       if (pass.level <= options.level && is_in(options.part, pass))
         passes.push_back(&pass);
   return passes;
-}
-
-// The functions share one block of parameters: what an earlier one has decided holds for all. One that does not read a
-// parameter decides nothing.
-void take_layouts(Graph& graph, const std::vector<Graph>& functions)
-{
-  for (const Graph& other : functions) {
-    for (Value& value : graph.values) {
-      if (value.layout || !may_be_updated(value.kind))
-        continue;
-      const int same = other.find(value.name);
-      if (same >= 0 && other.values[static_cast<size_t>(same)].kind == value.kind)
-        value.layout = other.values[static_cast<size_t>(same)].layout;
-    }
-  }
 }
 
 void run(const PassDef& pass, Program& program, const Target& target, Remarks& remarks)

@@ -60,4 +60,8 @@ struct PassTime {
 // Runs the pipeline over every function and nest. Throws InternalError naming the pass after which verify failed.
 std::vector<PassTime> run_passes(Program&, const Target&, const RunOptions&, Remarks&);
 
+// The functions share one block of parameters: what an earlier one has decided holds for all. One that does not read a
+// parameter decides nothing.
+void take_layouts(Graph&, const std::vector<Graph>& functions);
+
 } // namespace cnnc

@@ -47,13 +47,15 @@ struct Dimension {
 
 constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0};
 constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
-// The hardware's prefetchers stop at the end of a page, and follow few streams.
-constexpr int64_t stream_ahead = 4096, farthest_ahead = int64_t{1} << 20; // bytes
-constexpr int64_t most_written_out = 16;                                  // steps of a reduction
-constexpr int64_t most_statements = 480;                                  // of those and a tile's accumulators
-constexpr int64_t most_of_window = 160; // likewise where that is all: the next tile begins before this one has ended
-constexpr double most_kept = 2;         // times the best schedule's cycles, of what is kept beside it
-constexpr int64_t batches[] = {1, 32};  // what an unknown batch is priced at, each per image
+// The hardware's prefetchers stop at the end of a page, and follow few streams. Where a tile reads one run of memory, its
+// steps pass a page before a line from memory is there.
+constexpr int64_t stream_ahead = 4096, run_ahead = 8192, farthest_ahead = int64_t{1} << 20; // bytes
+constexpr int64_t most_written_out = 16;                                                    // steps of a reduction
+constexpr int64_t most_statements = 480; // of those and a tile's accumulators
+constexpr int64_t most_of_window = 160;  // likewise where that is all: the next tile begins before this one has ended
+constexpr double most_kept = 2;          // times the best schedule's cycles, of what is kept beside it
+constexpr int64_t most_images = 8;       // in a tile
+constexpr int64_t batches[] = {1, 32};   // what an unknown batch is priced at, each per image
 
 class Planner {
 public:
@@ -538,7 +540,7 @@ private:
     const int64_t most = has_lanes       ? ceil_div(*box[d].extent, lanes.width)
                          : !can_tile     ? 1
                          : box[d].extent ? *box[d].extent
-                                         : 6;
+                                         : most_images;
     int64_t& size = has_lanes ? tile.blocks : tile.sizes[d];
     for (size = 1; size <= most && fits(tile); size++)
       enumerate(d + 1, tile, lanes);
@@ -607,22 +609,25 @@ private:
   // cache for each image.
   void order_tiles(StageSchedule& schedule, int lanes) const
   {
+    const int along = std::any_of(box.begin(), box.end(), [&](const Dimension& d) { return d.index == lanes; })
+                          ? lanes
+                          : rows_of_stream();
     std::vector<StageSchedule::Step> first, rest;
     for (size_t d = 0; d < box.size(); d++)
       (box[d].index != lanes && is_apart(box[d]) ? first : rest).push_back(schedule.tile[d]);
     schedule.tile = first;
     schedule.tile.insert(schedule.tile.end(), rest.begin(), rest.end());
     auto at = std::find_if(schedule.tile.begin(), schedule.tile.end(),
-                           [&](const auto& step) { return step.index == schedule.lanes; });
+                           [&](const auto& step) { return along >= 0 && step.index == nest.indices[along].name; });
     if (at == schedule.tile.end())
       return;
     int64_t stationary = 0;
     bool spatial = false;
     for (const Access& access : accesses) {
-      if (!access.in_reduction || !uses(access, lanes))
+      if (!access.in_reduction || !uses(access, along))
         continue;
       bool moves = std::any_of(box.begin(), box.end(),
-                               [&](const Dimension& d) { return d.index != lanes && uses(access, d.index); });
+                               [&](const Dimension& d) { return d.index != along && uses(access, d.index); });
       if (moves)
         spatial = true;
       else
@@ -728,7 +733,8 @@ private:
           if (tile > 0 && tile < bytes && bytes > target.l1_bytes / 2)
             result.streams.push_back({static_cast<int>(b), tile});
           else if (bytes > target.l2_bytes)
-            result.streams.push_back({static_cast<int>(b), std::max(stream_ahead, rows_of_tile(access))});
+            result.streams.push_back(
+                {static_cast<int>(b), std::max(is_stream(access) ? run_ahead : stream_ahead, rows_of_tile(access))});
           else
             continue;
           break;
@@ -811,18 +817,33 @@ private:
     return bytes;
   }
 
-  // An operand that no two outputs of an image share (a dense layer's weights) is read once: as it lies, or each line of
-  // it would come from far away several times. The index with which it goes on, or -1.
+  // No two outputs of an image share an element: a dense layer's weights.
+  bool is_stream(const Access& access) const
+  {
+    return access.in_reduction && !has_batch(access.buffer->type.shape) && access.buffer->role != BufferRole::local &&
+           std::all_of(box.begin(), box.end(),
+                       [&](const Dimension& d) { return !d.extent || *d.extent == 1 || uses(access, d.index); });
+  }
+
+  // The outermost index of the box that such an operand has, or -1.
+  int rows_of_stream() const
+  {
+    for (const Access& access : accesses)
+      if (is_stream(access))
+        for (const Dimension& d : box)
+          if (d.extent && *d.extent > 1)
+            return d.index;
+    return -1;
+  }
+
+  // A stream is read once: as it lies, or each line of it would come from far away several times. The index with which
+  // it goes on, or -1.
   int innermost_of_stream(int lanes) const
   {
     int innermost = -1;
     int64_t least = 0;
     for (const Access& access : accesses) {
-      const bool is_shared = std::any_of(box.begin(), box.end(), [&](const Dimension& d) {
-        return d.extent && *d.extent > 1 && !uses(access, d.index);
-      });
-      if (!access.in_reduction || has_batch(access.buffer->type.shape) || is_shared ||
-          access.buffer->role == BufferRole::local)
+      if (!is_stream(access))
         continue;
       for (const Dimension& d : reduced) {
         const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
