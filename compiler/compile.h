@@ -14,10 +14,10 @@ namespace cnnc {
 struct CompileOptions {
   int level = 2; // -O0 ... -O3
   std::string march = "native";
-  std::vector<std::string> targets; // one library for all of these instead, the best that a machine has is taken
-  bool train = false;               // with train_step and gradients
-  DType precision = DType::f32;     // f64: everything
-  int64_t winograd_tile = 4;        // see Target
+  std::vector<std::string> targets;      // one library for all of these instead, the best that a machine has is taken
+  bool train = false;                    // with train_step and gradients
+  DType precision = DType::f32;          // f64: everything
+  int64_t winograd_tile = 4;             // see Target
   std::optional<int64_t> winograd_bytes; // likewise
   std::optional<LowPrecision> low_precision;  // of forward
   std::vector<std::string> calibration;       // pictures from which its ranges come: see program/calibrate.h
