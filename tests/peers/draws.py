@@ -4,8 +4,10 @@ A function raises Skip where the op does not fit the value. Its decorator says h
 exists, on which ranks, and whether gradients may pass through it (`smooth`). Operands of what has poles are moved away from
 them first, so that both sides can be held against each other closely.
 """
+import importlib
 import itertools
 import math
+import sys
 
 import numpy as np
 
@@ -17,11 +19,24 @@ class Skip(Exception):
 
 
 class _Torch:
-    """Imported where a network is first run in PyTorch."""
+    """torch.a.b, imported where a network is first run in PyTorch: drawing one only names what it will call."""
+
+    def __init__(self, path=()):
+        self._path = path
 
     def __getattr__(self, name):
-        import torch as module
-        return getattr(module, name)
+        if "torch" in sys.modules:
+            return getattr(self._found(), name)
+        return _Torch((*self._path, name))
+
+    def __call__(self, *values, **named):
+        return self._found()(*values, **named)
+
+    def _found(self):
+        found = importlib.import_module("torch")
+        for name in self._path:
+            found = getattr(found, name)
+        return found
 
 
 torch = _Torch()
