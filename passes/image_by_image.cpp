@@ -328,11 +328,22 @@ void mark(Graph& graph, const Pricing& pricing, Remarks& remarks)
 
 } // namespace
 
-int64_t run_number(const Kernel& kernel)
+std::vector<Run> runs_of(const Graph& graph)
 {
-  const auto found = kernel.schedule.find("images");
-  const int64_t* number = found == kernel.schedule.end() ? nullptr : std::get_if<int64_t>(&found->second);
-  return number ? *number : -1;
+  std::vector<Run> runs;
+  int64_t before = -1;
+  for (int k = 0; k < static_cast<int>(graph.kernels.size()); ++k) {
+    const Attributes& schedule = graph.kernels[static_cast<size_t>(k)].schedule;
+    const auto found = schedule.find("images");
+    const int64_t* at = found == schedule.end() ? nullptr : std::get_if<int64_t>(&found->second);
+    const int64_t number = at ? *at : -1;
+    if (number >= 0 && number == before)
+      runs.back().last = k;
+    else if (number >= 0)
+      runs.push_back({k, k});
+    before = number;
+  }
+  return runs;
 }
 
 void image_by_image(Program& program, const Target& target, Remarks& remarks)

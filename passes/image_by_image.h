@@ -5,7 +5,12 @@
 
 namespace cnnc {
 
-// Of the run that the kernel belongs to: neighbours with one number; -1 where all images go through it at once.
-int64_t run_number(const Kernel&);
+// Numbers of the first kernel and the last.
+struct Run {
+  int first, last;
+};
+
+// In their order. Kernels that are in none compute all images at once.
+std::vector<Run> runs_of(const Graph&);
 
 } // namespace cnnc

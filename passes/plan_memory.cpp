@@ -180,26 +180,6 @@ private:
       place_update(graph, update);
   }
 
-  // The first kernel of a run and the last.
-  struct Run {
-    int first, last;
-  };
-
-  static std::vector<Run> runs_of(const Graph& graph)
-  {
-    std::vector<Run> runs;
-    int64_t before = -1;
-    for (size_t k = 0; k < graph.kernels.size(); ++k) {
-      const int64_t number = run_number(graph.kernels[k]);
-      if (number >= 0 && number == before)
-        runs.back().last = static_cast<int>(k);
-      else if (number >= 0)
-        runs.push_back({static_cast<int>(k), static_cast<int>(k)});
-      before = number;
-    }
-    return runs;
-  }
-
   // For each value whether it lives in a run alone; those that do not live through all of each run that touches them.
   static std::vector<bool> live_in_runs(const Graph& graph, const std::vector<Run>& runs,
                                         std::vector<std::optional<Lifetime>>& lives)

@@ -9,8 +9,9 @@
 //                                                       }
 //
 // An extent that the size does not divide gets a tail of its own behind an `if`; a tail that depends on the batch runs
-// in tiles of half the size, and so on. What is inside a tile keeps the index's name: `w.in`; vectors along an index are `o.block`, inside one
-// `o.lanes`. With lanes along a reduced index each lane has a partial sum, and they are added up in the store.
+// in tiles of half the size, and so on. What is inside a tile keeps the index's name: `w.in`; vectors along an index
+// are `o.block`, inside one `o.lanes`. With lanes along a reduced index each lane has a partial sum, and they are added
+// up in the store.
 //
 // Needs:  a nest in canonical form with its schedule.
 // Leaves: loops inside a tile have constant bounds; accumulators are `local`.

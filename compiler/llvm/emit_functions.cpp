@@ -100,13 +100,12 @@ public:
     for (const Kernel& kernel : graph.kernels)
       if (kernel.nest < 0 || static_cast<size_t>(kernel.nest) >= regions.size())
         throw InternalError(fmt::format("kernel '{}' of '{}' has no nest", kernel.name, graph.name));
-    int64_t before = -1;
+    const std::vector<Run> runs = runs_of(graph);
+    auto next_run = runs.begin();
     for (size_t k = 0; k < graph.kernels.size(); ++k) {
       const Kernel& kernel = graph.kernels[k];
-      const int64_t number = run_number(kernel);
-      if (number != before)
-        run_steps = steps_of_run(k, regions);
-      before = number;
+      if (next_run != runs.end() && static_cast<int>(k) == next_run->first)
+        run_steps = steps_of(*next_run++, regions);
       run(kernel, regions[static_cast<size_t>(kernel.nest)]);
       ends.push_back(steps.size());
     }
@@ -162,13 +161,11 @@ public:
 private:
   const Value& value(int v) const { return graph.values.at(static_cast<size_t>(v)); }
 
-  // Of the run that begins with this kernel; 0: there is none.
-  int64_t steps_of_run(size_t begin, const std::vector<std::vector<EmittedRegion>>& regions) const
+  int64_t steps_of(const Run& of, const std::vector<std::vector<EmittedRegion>>& regions) const
   {
-    const int64_t number = run_number(graph.kernels[begin]);
     size_t count = 0;
-    for (size_t k = begin; number >= 0 && k < graph.kernels.size() && run_number(graph.kernels[k]) == number; ++k)
-      count += regions[static_cast<size_t>(graph.kernels[k].nest)].size();
+    for (int k = of.first; k <= of.last; ++k)
+      count += regions[static_cast<size_t>(graph.kernels[static_cast<size_t>(k)].nest)].size();
     return static_cast<int64_t>(count);
   }
 
