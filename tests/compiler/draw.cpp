@@ -338,4 +338,12 @@ std::string train_difference(const Graph& forward, const Reference& train, const
   return told(differences, train.graph, train.batch, options);
 }
 
+int64_t count_remarks(const Graph& graph, const CompileOptions& options, std::string_view pass, std::string_view text)
+{
+  const Compiled compiled = compile(Program{{graph}, {}}, options);
+  return std::count_if(compiled.remarks.all.begin(), compiled.remarks.all.end(), [&](const Remark& remark) {
+    return remark.pass == pass && remark.text.find(text) != remark.text.npos;
+  });
+}
+
 } // namespace cnnc::test

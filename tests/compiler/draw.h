@@ -57,4 +57,7 @@ std::string difference(const Reference&, const CompileOptions&, double tolerance
 // One train_step of a graph with an optimizer: loss, parameters and states afterwards.
 std::string train_difference(const Graph& forward, const Reference& train, const CompileOptions&, double tolerance);
 
+// How often a pass remarks something with this text in it when the graph is compiled.
+int64_t count_remarks(const Graph&, const CompileOptions&, std::string_view pass, std::string_view text = "");
+
 } // namespace cnnc::test

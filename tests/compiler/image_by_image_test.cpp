@@ -4,8 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
-
 using namespace cnnc;
 using namespace cnnc::test;
 
@@ -60,11 +58,7 @@ TEST_CASE("images that go through kernels one by one are what the interpreter sa
     CAPTURE(seed);
     const Reference reference = reference_for(graph, static_cast<int64_t>(1 + seed % 5), seed);
     CHECK_EQ(difference(reference, {}, 2e-5), "");
-    Program program;
-    program.functions.push_back(graph);
-    const Compiled compiled = compile(std::move(program), {});
-    runs += std::count_if(compiled.remarks.all.begin(), compiled.remarks.all.end(),
-                          [](const Remark& remark) { return remark.pass == "image_by_image"; });
+    runs += count_remarks(graph, {}, "image_by_image");
   }
   CHECK(runs >= 12);
 }

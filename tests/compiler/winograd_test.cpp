@@ -4,8 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
-
 using namespace cnnc;
 using namespace cnnc::test;
 
@@ -61,12 +59,7 @@ TEST_CASE("convolutions in tiles are what the interpreter says of them")
     if (seed % 8 == 0)
       options.march = "x86-64-v3";
     CHECK_EQ(difference(reference, options, 2e-5), "");
-    Program program;
-    program.functions.push_back(drawn.graph);
-    const Compiled compiled = compile(std::move(program), options);
-    taken += std::count_if(compiled.remarks.all.begin(), compiled.remarks.all.end(), [](const Remark& remark) {
-      return remark.pass == "winograd" && remark.text.find("in tiles of") != remark.text.npos;
-    });
+    taken += count_remarks(drawn.graph, options, "winograd", "in tiles of");
   }
   CHECK(taken >= 30);
 }

@@ -22,7 +22,7 @@ Tensor filled(std::vector<int64_t> dims, int modulo)
   return t;
 }
 
-void put_dataset(const TemporaryDirectory& dir, const std::string& test = "t10k")
+void put_dataset(const Folder& dir, const std::string& test = "t10k")
 {
   put(dir / "train-images-idx3-ubyte", to_idx(filled({6, 4, 5}, 200)));
   put(dir / "train-labels-idx1-ubyte", to_idx(filled({6}, 3)));
@@ -50,9 +50,9 @@ Examples two_by_three()
 TEST_CASE("dataset: a directory of four idx files, under any of their usual names")
 {
   for (const char* test : {"t10k", "test", "t10k-first3"}) {
-    TemporaryDirectory dir;
+    Folder dir;
     put_dataset(dir, test);
-    Dataset d = load_dataset(dir.path());
+    Dataset d = load_dataset(dir.path.string());
     CHECK(d.train.images.dims == std::vector<int64_t>{6, 1, 4, 5});
     CHECK(d.test.images.dims == std::vector<int64_t>{3, 1, 4, 5});
     CHECK(d.train.labels == std::vector<int32_t>{0, 1, 2, 0, 1, 2});
@@ -63,28 +63,28 @@ TEST_CASE("dataset: a directory of four idx files, under any of their usual name
 
 TEST_CASE("dataset: what is missing, doubled or does not fit is named")
 {
-  TemporaryDirectory dir;
-  CHECK(exit_code_of([&] { load_dataset(dir.path()); }) == 3);
-  CHECK(loading(dir.path()).find("no file train-images-idx3-ubyte") != std::string::npos);
+  Folder dir;
+  CHECK(exit_code_of([&] { load_dataset(dir.path.string()); }) == 3);
+  CHECK(loading(dir.path.string()).find("no file train-images-idx3-ubyte") != std::string::npos);
   put_dataset(dir);
   put(dir / "t10k-labels-idx1-ubyte", to_idx(filled({4}, 3)));
-  CHECK(loading(dir.path()).find("has 4 labels for the 3 images") != std::string::npos);
+  CHECK(loading(dir.path.string()).find("has 4 labels for the 3 images") != std::string::npos);
   Tensor high = filled({3}, 3);
   high.set(1, 200);
   put(dir / "t10k-labels-idx1-ubyte", to_idx(high));
-  CHECK(loading(dir.path()).find("image 1 has the label 200, there are 3 classes") != std::string::npos);
+  CHECK(loading(dir.path.string()).find("image 1 has the label 200, there are 3 classes") != std::string::npos);
   put_dataset(dir);
   put(dir / "t10k-images-idx3-ubyte", to_idx(filled({3, 4, 4}, 3)));
-  CHECK(loading(dir.path()).find("4 x 5, test images 4 x 4") != std::string::npos);
+  CHECK(loading(dir.path.string()).find("4 x 5, test images 4 x 4") != std::string::npos);
   put_dataset(dir);
   put(dir / "train-images-idx3-ubyte", to_idx(filled({0, 4, 5}, 3)));
   put(dir / "train-labels-idx1-ubyte", to_idx(filled({0}, 3)));
-  CHECK(loading(dir.path()).find("holds no pixels") != std::string::npos);
+  CHECK(loading(dir.path.string()).find("holds no pixels") != std::string::npos);
 
-  TemporaryDirectory two;
+  Folder two;
   put_dataset(two, "t10k-a");
   put(two / "t10k-b-images-idx3-ubyte", "");
-  CHECK(loading(two.path()).find("which file is meant") != std::string::npos);
+  CHECK(loading(two.path.string()).find("which file is meant") != std::string::npos);
 
   CHECK(loading("fashion-mnits").find("is 'fashion-mnist' meant?") != std::string::npos);
   CHECK(exit_code_of([] { load_dataset("fashion-mnits"); }) == 1);
@@ -93,9 +93,9 @@ TEST_CASE("dataset: what is missing, doubled or does not fit is named")
 
 TEST_CASE("dataset: a name is looked for under CNNC_DATA first")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   std::filesystem::create_directory(dir / "mnist");
-  setenv("CNNC_DATA", dir.path().c_str(), 1);
+  setenv("CNNC_DATA", dir.path.c_str(), 1);
   std::string error = loading("mnist");
   unsetenv("CNNC_DATA");
   CHECK(error.find(dir / "mnist") != std::string::npos);
@@ -200,7 +200,7 @@ TEST_CASE("dataset: the real MNIST, where it is")
 
 TEST_CASE("a folder a class: pictures are read when their turn comes")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   const auto put_picture = [&](const std::string& folder, const std::string& name, int64_t h, int64_t w, int value) {
     std::filesystem::create_directories(dir / folder);
     Tensor picture(DType::u8, {3, h, w});
@@ -214,11 +214,11 @@ TEST_CASE("a folder a class: pictures are read when their turn comes")
   put(dir / "train/cat/notes.txt", "no picture");
   PictureFormat format{{3, 4, 4}, {}};
   format.preprocessing.order = ChannelOrder::bgr;
-  CHECK(exit_code_of([&] { load_dataset(dir.path(), format); }) == 3); // neither test nor val
+  CHECK(exit_code_of([&] { load_dataset(dir.path.string(), format); }) == 3); // neither test nor val
   put_picture("val/dog", "d.png", 4, 4, 50);
-  CHECK(exit_code_of([&] { load_dataset(dir.path()); }) == 1); // of what size?
+  CHECK(exit_code_of([&] { load_dataset(dir.path.string()); }) == 1); // of what size?
 
-  const Dataset data = load_dataset(dir.path(), format);
+  const Dataset data = load_dataset(dir.path.string(), format);
   CHECK(data.class_names == std::vector<std::string>{"cat", "dog"});
   CHECK(data.classes == 2);
   CHECK(data.train.labels == std::vector<int32_t>{0, 0, 1});
@@ -231,16 +231,16 @@ TEST_CASE("a folder a class: pictures are read when their turn comes")
   CHECK(out[32] == doctest::Approx(100 / 255.0));
 
   put(dir / "train/dog/broken.png", "\x89PNG and nothing else");
-  const Dataset damaged = load_dataset(dir.path(), format);
+  const Dataset damaged = load_dataset(dir.path.string(), format);
   const ImageReader broken(damaged.train, Scaling{});
   CHECK(error_of([&] { broken.read(3, 0, out.data()); }).find("broken.png") != std::string::npos);
   put_picture("val/cow", "e.png", 4, 4, 50);
-  CHECK(error_of([&] { load_dataset(dir.path(), format); }).find("no class of that name") != std::string::npos);
+  CHECK(error_of([&] { load_dataset(dir.path.string(), format); }).find("no class of that name") != std::string::npos);
 }
 
 TEST_CASE("arrays: any shapes, classes or numbers")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   const auto array = [&](const std::string& name, DType type, std::vector<int64_t> dims) {
     Tensor t(type, std::move(dims));
     for (int64_t i = 0; i < t.size(); ++i)
@@ -251,7 +251,7 @@ TEST_CASE("arrays: any shapes, classes or numbers")
   array("train-labels.npy", DType::i64, {5});
   array("test-inputs.npy", DType::f32, {2, 1, 7});
   array("test-labels.npy", DType::i64, {2});
-  const Dataset classes = load_dataset(dir.path());
+  const Dataset classes = load_dataset(dir.path.string());
   CHECK(classes.train.labels == std::vector<int32_t>{0, 1, 2, 0, 1});
   CHECK(classes.classes == 3);
   std::vector<float> out(7);
@@ -260,9 +260,9 @@ TEST_CASE("arrays: any shapes, classes or numbers")
   CHECK(out[6] == 1);
 
   array("train-labels.npy", DType::f32, {5, 2});
-  CHECK(loading(dir.path()).find("different shapes") != std::string::npos);
+  CHECK(loading(dir.path.string()).find("different shapes") != std::string::npos);
   array("test-labels.npy", DType::f32, {2, 2});
-  const Dataset numbers = load_dataset(dir.path());
+  const Dataset numbers = load_dataset(dir.path.string());
   CHECK_FALSE(numbers.train.has_classes());
   CHECK(numbers.train.label_size() == 2);
   float label[2];
@@ -270,7 +270,7 @@ TEST_CASE("arrays: any shapes, classes or numbers")
   CHECK(label[0] == 2);
   CHECK(label[1] == 0);
   array("train-labels.npy", DType::f32, {4, 2});
-  CHECK(loading(dir.path()).find("for 5 examples") != std::string::npos);
+  CHECK(loading(dir.path.string()).find("for 5 examples") != std::string::npos);
 }
 
 TEST_CASE("the file's preprocessing is what training scales by")

@@ -12,19 +12,19 @@ using namespace cnnc::test;
 
 TEST_CASE("a file is written whole, replaced, and nothing is left beside it")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   write_file_atomically(dir / "a", "hello");
   CHECK(get(dir / "a") == "hello");
   std::string_view pieces[] = {"one ", "", "two"};
   write_file_atomically(dir / "a", pieces);
   CHECK(get(dir / "a") == "one two");
   CHECK(read_file(dir / "a", 7) == "one two");
-  CHECK(dir.names() == std::vector<std::string>{"a"});
+  CHECK(dir.files() == std::set<std::string>{"a"});
 }
 
 TEST_CASE("an existing file keeps its permissions, a new one obeys the umask")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   write_file_atomically(dir / "a", "x");
   struct stat about;
   REQUIRE(stat((dir / "a").c_str(), &about) == 0);
@@ -39,7 +39,7 @@ TEST_CASE("an existing file keeps its permissions, a new one obeys the umask")
 
 TEST_CASE("links are followed, also to a file that is not there yet")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   REQUIRE(mkdir((dir / "sub").c_str(), 0777) == 0);
   REQUIRE(symlink("sub/target", (dir / "link").c_str()) == 0);
   write_file_atomically(dir / "link", "new");
@@ -56,16 +56,16 @@ TEST_CASE("links are followed, also to a file that is not there yet")
 
 TEST_CASE("what cannot be written is an error with exit code 3 that names the file, and the old file stays")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   put(dir / "old", "old");
   CHECK(exit_code_of([&] { write_file_atomically(dir / "none/a", "x"); }) == 3);
   CHECK(error_of([&] { write_file_atomically(dir / "none/a", "x"); }).find("none/a") != std::string::npos);
   CHECK(exit_code_of([&] { write_file_atomically(dir / "old/a", "x"); }) == 3);
-  CHECK(exit_code_of([&] { write_file_atomically(dir.path(), "x"); }) == 3);
+  CHECK(exit_code_of([&] { write_file_atomically(dir.path.string(), "x"); }) == 3);
   CHECK(exit_code_of([&] { write_file_atomically("", "x"); }) == 3);
   CHECK(exit_code_of([&] { write_file_atomically("/dev/full", "x"); }) == 3);
   CHECK(get(dir / "old") == "old");
-  CHECK(dir.names() == std::vector<std::string>{"old"});
+  CHECK(dir.files() == std::set<std::string>{"old"});
 }
 
 TEST_CASE("a device stays a device")
@@ -78,7 +78,7 @@ TEST_CASE("a device stays a device")
 
 TEST_CASE("two threads that write one file leave one of both")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   std::string a(100000, 'a'), b(100000, 'b');
   {
     std::jthread first([&] {
@@ -92,25 +92,25 @@ TEST_CASE("two threads that write one file leave one of both")
   }
   std::string left = get(dir / "f");
   CHECK((left == a || left == b));
-  CHECK(dir.names() == std::vector<std::string>{"f"});
+  CHECK(dir.files() == std::set<std::string>{"f"});
 }
 
 TEST_CASE("reading has a limit, also where no size is known before")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   put(dir / "ten", "0123456789");
   CHECK(read_file(dir / "ten", 10).size() == 10);
   CHECK(exit_code_of([&] { read_file(dir / "ten", 9); }) == 1);
   CHECK(exit_code_of([&] { read_file("/dev/zero", 1 << 20); }) == 1);
   CHECK(exit_code_of([&] { read_file(dir / "none", 9); }) == 3);
-  CHECK(exit_code_of([&] { read_file(dir.path(), 9); }) == 3);
+  CHECK(exit_code_of([&] { read_file(dir.path.string(), 9); }) == 3);
   put(dir / "empty", "");
   CHECK(read_file(dir / "empty", 0).empty());
 }
 
 TEST_CASE("an input file is read in pieces and never beyond its end")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   put(dir / "ten", "0123456789");
   InputFile file(dir / "ten");
   CHECK(file.size() == 10);
@@ -119,7 +119,7 @@ TEST_CASE("an input file is read in pieces and never beyond its end")
   CHECK(std::string(piece, 4) == "6789");
   CHECK(exit_code_of([&] { file.read(7, piece, 4); }) == 1);
   CHECK(exit_code_of([&] { InputFile zero("/dev/zero"); }) == 3);
-  CHECK(exit_code_of([&] { InputFile directory(dir.path()); }) == 3);
+  CHECK(exit_code_of([&] { InputFile directory(dir.path.string()); }) == 3);
   REQUIRE(mkfifo((dir / "pipe").c_str(), 0666) == 0);
   CHECK(exit_code_of([&] { InputFile pipe(dir / "pipe"); }) == 3);
 }

@@ -1,8 +1,9 @@
-// What the tests of readers share: a directory of their own, and files that go wrong in every way.
+// What the tests of readers share: a folder of their own, and files that go wrong in every way.
 #pragma once
 
 #include "ir/location.h"
 #include "ir/random.h"
+#include "tests/folder.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -13,39 +14,6 @@
 #include <vector>
 
 namespace cnnc::test {
-
-// Removed with all that is in it.
-class TemporaryDirectory {
-public:
-  TemporaryDirectory()
-  {
-    std::string name = (std::filesystem::temp_directory_path() / "cnnc-test-XXXXXX").string();
-    if (!mkdtemp(name.data()))
-      throw std::runtime_error("cannot make a temporary directory");
-    path_ = name;
-  }
-  ~TemporaryDirectory()
-  {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-  // The names of all files, hidden ones too.
-  std::vector<std::string> names() const
-  {
-    std::vector<std::string> result;
-    for (const auto& entry : std::filesystem::directory_iterator(path_))
-      result.push_back(entry.path().filename().string());
-    return result;
-  }
-
-private:
-  std::string path_;
-};
 
 // Plainly, without the code under test.
 inline void put(const std::string& path, const std::string& bytes)

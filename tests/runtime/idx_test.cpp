@@ -37,7 +37,7 @@ Tensor pattern(std::vector<int64_t> dims)
 
 TEST_CASE("idx: plain and gzipped, the round trip")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   Tensor t = pattern({5, 6, 7});
   for (const std::string& bytes : {to_idx(t), zipped(to_idx(t))}) {
     put(dir / "t", bytes);

@@ -74,7 +74,7 @@ double largest_difference(const Tensor& a, const Tensor& b)
 
 TEST_CASE("png: gray and colour make the round trip")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   for (int64_t channels : {1, 3}) {
     Tensor image = gradient(channels, 9, 13);
     write_png(dir / "a.png", image);

@@ -31,7 +31,7 @@ std::string dictionary(const std::string& descr, const std::string& shape, const
 
 TEST_CASE("npy: every element type makes the round trip")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   for (DType dtype :
        {DType::f32, DType::f64, DType::bf16, DType::i8, DType::u8, DType::i32, DType::i64, DType::boolean})
     for (const std::vector<int64_t>& dims : {std::vector<int64_t>{}, {7}, {2, 3, 4}, {3, 0, 2}}) {

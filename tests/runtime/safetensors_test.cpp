@@ -29,7 +29,7 @@ Tensor counting(DType dtype, std::vector<int64_t> dims)
 }
 
 // The error for a file of these bytes; "" where it is read.
-std::string reading(const TemporaryDirectory& dir, const std::string& bytes)
+std::string reading(const Folder& dir, const std::string& bytes)
 {
   put(dir / "x", bytes);
   return error_of([&] { read_safetensors(dir / "x"); });
@@ -39,7 +39,7 @@ std::string reading(const TemporaryDirectory& dir, const std::string& bytes)
 
 TEST_CASE("safetensors: every element type makes the round trip")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   std::map<std::string, Tensor> tensors;
   for (DType dtype :
        {DType::f32, DType::f64, DType::bf16, DType::i8, DType::u8, DType::i32, DType::i64, DType::boolean})
@@ -80,7 +80,7 @@ TEST_CASE("safetensors: a half is converted exactly")
   CHECK(std::isnan(half_to_float(0x7e00)));
   CHECK(std::signbit(half_to_float(0x8000)));
 
-  TemporaryDirectory dir;
+  Folder dir;
   put(dir / "h",
       file_of(R"({"h":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}})", std::string("\x00\x3c\x00\xc0", 4)));
   Tensor h = read_safetensors(dir / "h").at("h");
@@ -91,7 +91,7 @@ TEST_CASE("safetensors: a half is converted exactly")
 
 TEST_CASE("safetensors: a tensor of a type that is not supported disturbs only who asks for it")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   put(dir / "x", file_of(R"({"a":{"dtype":"U16","shape":[1],"data_offsets":[0,2]},
                              "b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})",
                          "\1\2\3"));
@@ -102,7 +102,7 @@ TEST_CASE("safetensors: a tensor of a type that is not supported disturbs only w
 
 TEST_CASE("safetensors: files that lie are refused, with the reason")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   auto one = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
     return fmt::format(R"({{"a":{{"dtype":"{}","shape":{},"data_offsets":{}}}}})", dtype, shape, offsets);
   };
@@ -185,7 +185,7 @@ TEST_CASE("safetensors: files that lie are refused, with the reason")
 
 TEST_CASE("safetensors: names in messages carry no control characters")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   std::string error = reading(dir, file_of("{\"\\u001b[31m\":{}}", ""));
   CHECK(error.find('\x1b') == std::string::npos);
   CHECK(error.find("?[31m") != std::string::npos);
@@ -193,7 +193,7 @@ TEST_CASE("safetensors: names in messages carry no control characters")
 
 TEST_CASE("safetensors: cut anywhere it is refused; damaged it never crashes")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   Tensor a = counting(DType::f32, {2, 3}), b = counting(DType::u8, {5});
   write_safetensors(dir / "t", {{"first.weight", &a}, {"second", &b}}, {{"k", "v"}});
   std::string bytes = get(dir / "t");
@@ -211,9 +211,9 @@ TEST_CASE("safetensors: cut anywhere it is refused; damaged it never crashes")
 
 TEST_CASE("safetensors: two tensors of one name, or a name that is not UTF-8, are not written")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   Tensor t = counting(DType::f32, {1});
   CHECK(exit_code_of([&] { write_safetensors(dir / "t", {{"a", &t}, {"a", &t}}); }) == 1);
   CHECK(exit_code_of([&] { write_safetensors(dir / "t", {{"\xff", &t}}); }) == 1);
-  CHECK(dir.names().empty());
+  CHECK(dir.files().empty());
 }

@@ -140,7 +140,7 @@ TEST_CASE("the same seed gives the same bits for 1, 2 and 4 threads; another see
 
 TEST_CASE("interrupted anywhere and resumed from its checkpoint, a training ends with the same bits")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   cnn_model model = Small::model();
   Dataset data = rows();
   TrainOptions o = options();
@@ -187,7 +187,7 @@ TEST_CASE("interrupted anywhere and resumed from its checkpoint, a training ends
 
 TEST_CASE("a checkpoint of another training is refused, a damaged one changes nothing")
 {
-  TemporaryDirectory dir;
+  Folder dir;
   cnn_model model = Small::model();
   Dataset data = rows();
   Trainer trainer(model, data, options());

@@ -77,7 +77,7 @@ const std::vector<WantedTensor> wanted{{"conv1.weight", DType::f32, {2, 3}, fals
 
 TEST_CASE("one network's parameters out of every form")
 {
-  TemporaryDirectory folder;
+  Folder folder;
   const Tensor weight = counted(DType::f32, {2, 3}), bias = counted(DType::f64, {2}), other(DType::f32, {9});
   write_safetensors(folder / "w.safetensors",
                     {{"conv1.weight", &weight}, {"conv1.bias", &bias}, {"state.step", &other}});
@@ -102,7 +102,7 @@ TEST_CASE("one network's parameters out of every form")
 
 TEST_CASE("a mismatch lists all that does not fit")
 {
-  TemporaryDirectory folder;
+  Folder folder;
   const Tensor a = counted(DType::f32, {3, 2}), b = counted(DType::f32, {4}), i = counted(DType::i32, {2});
   write_safetensors(folder / "w.safetensors", {{"conv1.weight", &a}, {"conv1.bais", &b}, {"fc.weight", &b}});
   const auto message = [&](const char* name) {
@@ -130,7 +130,7 @@ TEST_CASE("a mismatch lists all that does not fit")
 
 TEST_CASE("broken archives and folders are refused")
 {
-  TemporaryDirectory folder;
+  Folder folder;
   std::filesystem::create_directories(folder / "empty");
   CHECK_THROWS_AS(Weights(folder / "empty"), Error);
   CHECK_THROWS_AS(Weights(folder / "missing.npz"), Error);
