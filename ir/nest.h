@@ -29,7 +29,8 @@
 // - if:       taken where the affine condition is >= 0: full tiles and their tails. With the lanes index: a mask.
 // - stores:   `%y[n,o,h,w], %tap max= %x[...] tap 3*i + j` also writes the tap (at the subscripts of %y) where the
 //             value wins. Pad lanes may be written, with zeros; borders only by zero_border.
-// - ahead:    `in @w: f32[4096,4096] ahead 4096`: each read of @w prefetches the line 4096 bytes behind it.
+// - ahead:    `in @w: f32[4096,4096] ahead 4096`: each read of @w prefetches the line 4096 bytes behind it;
+//             of an `out` or `inout`, each store does.
 // - reads:    `%x[n,c,h - 1,w]` stays within the buffer, borders and pads included; `%x[n,c,h - 1,w]?` is checked, and
 //             zero outside.
 //
@@ -61,7 +62,7 @@ struct Buffer {
   TensorType type;
   Layout layout;      // registers: planar
   int64_t offset = 0; // local: bytes within the thread's part of the workspace, set by plan_memory
-  int64_t ahead = 0;  // in: each read asks for the cache line so many bytes behind it
+  int64_t ahead = 0;  // arguments: each read asks for the cache line so many bytes behind it; each store, of a result
 };
 
 enum class LoopKind : uint8_t { serial, parallel, unroll, lanes };

@@ -343,7 +343,7 @@ private:
     if (role == BufferRole::local && take_word("in")) {
       want_word("thread");
       buffer.offset = integer(0, number_limit);
-    } else if (role == BufferRole::in && take_word("ahead"))
+    } else if (role <= BufferRole::inout && take_word("ahead"))
       buffer.ahead = integer(1, ahead_limit);
     else
       position = before;

@@ -106,8 +106,8 @@ private:
         refuse("registers are planar");
       if (buffer.offset < 0 || buffer.offset % 64 != 0 || (buffer.offset != 0 && buffer.role != BufferRole::local))
         refuse("the offset is of locals, in steps of 64 bytes");
-      if (buffer.ahead < 0 || (buffer.ahead != 0 && buffer.role != BufferRole::in))
-        refuse("only what is read alone is asked for ahead");
+      if (buffer.ahead < 0 || (buffer.ahead != 0 && buffer.role > BufferRole::inout))
+        refuse("only arguments are asked for ahead");
       try {
         cnnc::verify(buffer.layout, buffer.type.shape);
       } catch (const std::invalid_argument& error) {

@@ -631,8 +631,7 @@ private:
       if (moves)
         spatial = true;
       else
-        stationary +=
-            stored_elements(access.buffer->layout, access.buffer->type.shape) * bytes_of(access.buffer->type.dtype);
+        stationary += bytes_of_buffer(*access.buffer);
     }
     if (spatial || stationary == 0)
       return;
@@ -698,18 +697,42 @@ private:
     return -1;
   }
 
-  // Sums take a while: long enough to bring the lines for the results near, which have left the first cache.
+  // Sums take a while: most of them long enough to bring the lines for the results near, which have left the first cache.
+  // From memory they come later than a few products are made: those lines are asked for ahead.
+  bool is_result(const Access& access) const
+  {
+    const Buffer& to = *access.buffer;
+    const int lanes = chosen_lanes();
+    return reductions == 1 && access.is_store && (to.role == BufferRole::out || to.role == BufferRole::inout) &&
+           std::any_of(box.begin(), box.end(), [&](const Dimension& d) { return d.index == lanes; }) &&
+           lane_of(access, lanes, result.schedule.width) == Lane::contiguous;
+  }
+
+  bool is_asked_for_ahead(const Access& access) const
+  {
+    constexpr int64_t latency = 400; // cycles
+    int64_t products = 1;            // vectors of them, of which a core makes one a cycle
+    for (const std::vector<StageSchedule::Step>* steps : {&result.schedule.tile, &result.schedule.reduce})
+      for (const StageSchedule::Step& step : *steps)
+        products *= step.size;
+    for (const StageSchedule::Step& step : result.schedule.reduce)
+      for (const Dimension& d : reduced)
+        if (d.name == step.index)
+          products *= ceil_div(d.extent.value_or(step.size), step.size);
+    return bytes_of_buffer(*access.buffer) > target.l2_bytes / 2 &&
+           products / std::max<int64_t>(result.schedule.width, 1) < latency;
+  }
+
   bool should_prefetch() const
   {
-    const int lanes = chosen_lanes();
-    return reductions == 1 &&
-           std::any_of(box.begin(), box.end(), [&](const Dimension& d) { return d.index == lanes; }) &&
-           std::any_of(accesses.begin(), accesses.end(), [&](const Access& access) {
-             const Buffer& to = *access.buffer;
-             return access.is_store && (to.role == BufferRole::out || to.role == BufferRole::inout) &&
-                    stored_elements(to.layout, to.type.shape) * bytes_of(to.type.dtype) > target.l1_bytes &&
-                    lane_of(access, lanes, result.schedule.width) == Lane::contiguous;
-           });
+    return std::any_of(accesses.begin(), accesses.end(), [&](const Access& access) {
+      return is_result(access) && !is_asked_for_ahead(access) && bytes_of_buffer(*access.buffer) > target.l1_bytes;
+    });
+  }
+
+  static int64_t bytes_of_buffer(const Buffer& buffer)
+  {
+    return stored_elements(buffer.layout, buffer.type.shape) * bytes_of(buffer.type.dtype);
   }
 
   // Weights are asked for a tile before they are multiplied: a network has more of them than a cache keeps from one call
@@ -720,7 +743,7 @@ private:
     const int lanes = chosen_lanes();
     for (size_t b = 0; b < nest.buffers.size(); b++) {
       const Buffer& buffer = nest.buffers[b];
-      const int64_t bytes = stored_elements(buffer.layout, buffer.type.shape) * bytes_of(buffer.type.dtype);
+      const int64_t bytes = bytes_of_buffer(buffer);
       if (buffer.role != BufferRole::in)
         continue;
       for (const Access& access : accesses) {
@@ -739,13 +762,18 @@ private:
             continue;
           break;
         }
-        const int64_t block = is_batch && lane == Lane::broadcast && bytes > target.l1_bytes ? next_block(access) : 0;
-        if (block >= stream_ahead / 4 && block <= farthest_ahead) {
-          result.streams.push_back({static_cast<int>(b), block});
+        const int64_t next = is_batch && lane == Lane::broadcast && bytes > target.l1_bytes ? next_block(access) : 0;
+        if (next > 0) {
+          result.streams.push_back({static_cast<int>(b), next});
           break;
         }
       }
     }
+    for (const Access& access : accesses)
+      if (is_result(access) && is_asked_for_ahead(access)) {
+        result.streams.push_back({static_cast<int>(access.buffer - nest.buffers.data()), run_ahead});
+        break;
+      }
   }
 
   // Bytes of an operand's rows that a tile reads side by side, where those are short: a page ahead of the first one is in
@@ -792,7 +820,8 @@ private:
     return bytes <= target.l2_bytes / 4 ? bytes : 0;
   }
 
-  // Bytes from one iteration of the only loop over reduced indices to the next, where it has many; else 0.
+  // Bytes from one iteration of the only loop over reduced indices to the next, where it has many and they are not near;
+  // else 0.
   int64_t next_block(const Access& access) const
   {
     constexpr int64_t many = 8;
@@ -814,7 +843,7 @@ private:
           bytes += strides[a] * (step.size / axis.divide) * bytes_of(access.buffer->type.dtype);
       }
     }
-    return bytes;
+    return bytes >= stream_ahead / 4 && bytes <= farthest_ahead ? bytes : 0;
   }
 
   // No two outputs of an image share an element: a dense layer's weights.

@@ -165,7 +165,7 @@ llvm::Value* Emitter::load(int buffer, const Address& address, const Mask& mask)
     value = from_memory(load_window(buffer, address, mask, type), dtype);
   } else {
     if (!mask.condition)
-      prefetch_ahead(buffer, address, 0, 1);
+      prefetch_ahead(buffer, address, 0, 1, false);
     llvm::Value* at = pointer(buffer, address);
     if (mask.condition) // somewhere that is surely there
       at = b.CreateSelect(mask.condition, at, buffers[static_cast<size_t>(buffer)].pointer);
@@ -272,7 +272,7 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   if (in_a_row) {
     // Masked lanes before the first one are not read, nor those behind the last.
     if (all && !mask.condition)
-      prefetch_ahead(buffer, address, lo, width);
+      prefetch_ahead(buffer, address, lo, width, false);
     value = all ? whole(at(lo, 0)) : masked(at(lo - first, -first), constant_mask(is_active));
   } else if (span < width) {
     llvm::Value* part = masked(at(lo, 0), constant_mask([&](int lane) { return lane < span; }));
@@ -307,14 +307,15 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   return value;
 }
 
-// Of `count` elements that are read: once a cache line, as far as constants tell lines apart. A stream of vectors comes
+// Of `count` elements that are read, or stored: once a cache line, as far as constants tell lines apart. A stream of vectors comes
 // to the cache that is near the core: from the first one it would drive out what is used again.
-void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, int count)
+void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, int count, bool is_store)
 {
   constexpr int64_t line = 64;
   const Buffer& of = nest.buffers[static_cast<size_t>(buffer)];
   const int64_t bytes = bytes_of(of.type.dtype);
-  if (of.ahead != 0 && (address.scalar.constant + first) * bytes % line < count * bytes)
+  if (of.ahead != 0 && is_store == (of.role != BufferRole::in) &&
+      (address.scalar.constant + first) * bytes % line < count * bytes)
     prefetch_here(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))),
                   count > 1 ? "prefetcht1" : "prefetcht0");
 }
@@ -399,6 +400,7 @@ void Emitter::store(int buffer, const Address& address, llvm::Value* value)
     llvm::Value* pointers = b.CreateGEP(memory_type(dtype), pointer(buffer, address), offsets);
     b.CreateMaskedScatter(value, pointers, align, constant_mask(is_active));
   } else if (in_a_row && lanes.all()) {
+    prefetch_ahead(buffer, address, lo, width, true);
     b.CreateAlignedStore(value, pointer(buffer, address, lo), align);
   } else if (in_a_row) {
     b.CreateMaskedStore(value, pointer(buffer, address, lo - first), align, constant_mask(is_active));

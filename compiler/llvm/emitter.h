@@ -167,7 +167,7 @@ private:
   llvm::Value* load(int buffer, const std::vector<Affine>& at, bool checked);
   llvm::Value* load(int buffer, const Address&, const Mask&);
   llvm::Value* load_window(int buffer, const Address&, const Mask&, llvm::Type*);
-  void prefetch_ahead(int buffer, const Address&, int64_t first, int count);
+  void prefetch_ahead(int buffer, const Address&, int64_t first, int count, bool is_store);
   void prefetch(const Prefetch&);
   void prefetch(llvm::Value* at, bool is_written, uint32_t locality);
   void prefetch_here(llvm::Value* at, std::string_view instruction);

@@ -80,7 +80,7 @@ TEST_CASE("neighbours of channels in blocks: rows of two blocks")
 
 TEST_CASE("what is asked for ahead changes no value, at the end of memory either")
 {
-  agrees(R"(nest @k(in %x: f32[n,256] ahead 4096, in %w: f32[256] ahead 64, out %y: f32[n,256]) {
+  agrees(R"(nest @k(in %x: f32[n,256] ahead 4096, in %w: f32[256] ahead 64, out %y: f32[n,256] ahead 8192) {
   parallel n in 0..N {
     prefetch %y[n,255]
     prefetch %x[n,0]
