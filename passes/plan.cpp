@@ -26,7 +26,7 @@ struct Access {
   bool is_store;
   bool in_reduction;
   bool checked;
-  std::vector<size_t> along = {}; // the box's dimensions that its subscripts use
+  std::vector<size_t> along = {}; // the box's dimensions that its subscripts use, those that lie nearest first
   // For the lanes in question:
   bool in_lanes = false; // its subscripts use them
   Lane lane = Lane::broadcast;
@@ -87,10 +87,14 @@ public:
         outer_operations += count_operations(*store->value) + 0.5;
       }
     }
-    for (Access& access : accesses)
+    for (Access& access : accesses) {
       for (size_t d = 0; d < box.size(); d++)
         if (uses(access, box[d].index))
           access.along.push_back(d);
+      const auto stride = [&](size_t d) { return memory_stride(*access.buffer, access.at, box[d].index).value_or(0); };
+      std::stable_sort(access.along.begin(), access.along.end(),
+                       [&](size_t d, size_t e) { return stride(d) < stride(e); });
+    }
     if (reductions == 1 && is_sum) {
       find_sliders();
       find_dot(free);
@@ -350,6 +354,18 @@ private:
     return overlaps ? (inside - 1) * (step / dilation) + window : inside * window;
   }
 
+  // How many runs of memory a tile reads: a row of pixels is one, and so are several whole rows.
+  int64_t runs_of(const Access& access, const Tile& tile) const
+  {
+    int64_t runs = 1;
+    bool is_whole = true;
+    for (const size_t d : access.along) {
+      runs *= is_whole ? 1 : tile.sizes[d];
+      is_whole = is_whole && box[d].extent == tile.sizes[d];
+    }
+    return runs;
+  }
+
   int64_t elements(const Access& access, const Tile& tile) const
   {
     int64_t count = access.in_lanes ? tile.blocks : 1;
@@ -437,6 +453,7 @@ private:
     const double accs = static_cast<double>(accumulators(tile)), taps = is_written_out ? steps : 1;
     const double share = share_of(width), latency = group > 1 ? 6 : is_sum ? 4 : 2;
     double loads = 0, vectors = 0, ends = 0;
+    int64_t runs = 1;
     for (const Access& access : accesses) {
       const bool overlaps = is_written_out && access.in_reduction;
       double count = static_cast<double>(overlaps ? elements(access, tile) : distinct(access, tile));
@@ -451,6 +468,8 @@ private:
                 target.l1_bytes / 2)
           cost *= 5;
         loads += count * cost;
+        if (access.lane == Lane::broadcast)
+          runs = std::max(runs, runs_of(access, tile));
         vectors += access.lane == Lane::contiguous && is_window(access) ? count * cost : 0;
       } else if (access.is_store) {
         ends += accs * store_cost[static_cast<int>(access.lane)];
@@ -462,6 +481,8 @@ private:
     double step = std::max({work, loads, latency * taps, (accs * operations * taps * share + loads) / 5});
     // The lines of a picture that come from the second cache, and go there, want the first one to themselves.
     step += std::max(0.0, vectors - work / 2) / 2;
+    // Each run of them begins anew, as far as the hardware looks ahead.
+    step += 0.05 * static_cast<double>(runs - 1);
     if (reduces_lanes)
       ends += accs * 6;
     ends = (ends + accs * outer_operations * 0.5) * share;
