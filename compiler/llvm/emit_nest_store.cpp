@@ -81,7 +81,14 @@ void Emitter::store(const Store& s)
 
   llvm::Value* wins = nullptr;
   llvm::Value* old = s.update == Update::assign ? nullptr : read(s.target);
+  if (copies_starts && !memory && along_lanes && is_start_of_others(register_key(s.target, s.at, &along_lanes), old))
+    old = made_here(old);
+  std::map<RegisterKey, llvm::Value*> here;
+  if (memory && along_lanes && s.update == Update::assign && s.value->fn != Fn::read &&
+      b.GetInsertBlock() != block_of_shared_factors)
+    registers_here = &here;
   llvm::Value* result = updated(s, old, &wins);
+  registers_here = nullptr;
   if (s.tap >= 0) {
     if (!wins)
       fail("a tap beside an update that has no winner");
@@ -130,8 +137,12 @@ llvm::Value* Emitter::read_register(int buffer, const std::vector<Affine>& at)
   auto found = registers.find(key);
   if (found != registers.end()) {
     int width = width_of(found->second);
-    if (width == (along_lanes ? lanes.width : 0))
-      return found->second;
+    if (width == (along_lanes ? lanes.width : 0)) {
+      if (!registers_here)
+        return found->second;
+      llvm::Value*& here = (*registers_here)[key];
+      return here = here ? here : made_here(found->second);
+    }
     if (along_lanes && width > lanes.width)
       return with_width(found->second, lanes.width);
   }
@@ -157,6 +168,15 @@ llvm::Value* Emitter::read_register(int buffer, const std::vector<Affine>& at)
   for (int lane = 0; lane < lanes.count; ++lane)
     all = b.CreateInsertElement(all, element(key.second + lane), static_cast<uint64_t>(lane));
   return all;
+}
+
+// Sums begin with the same number: each with a copy, which costs nothing. Of one value in several registers LLVM makes
+// none, and reads the first product's factor into the accumulator instead, an instruction of its own.
+bool Emitter::is_start_of_others(RegisterKey key, llvm::Value* v) const
+{
+  const auto end = registers.lower_bound({key.first + 1, 0});
+  return std::any_of(registers.lower_bound({key.first, 0}), end,
+                     [&](const auto& other) { return other.first != key && other.second == v; });
 }
 
 // The first `width` lanes, or those there are and undefined ones.

@@ -83,6 +83,16 @@ bool depends(const Expr& read, const Loop& loop)
   return std::any_of(read.at.begin(), read.at.end(), [&](const Affine& at) { return at.uses(loop.index); });
 }
 
+// Each product reads a number, or a group of them, that no other one reads.
+bool has_own_factors(const Chain& chain)
+{
+  return std::any_of(chain.operands.begin(), chain.operands.end(), [&](const Expr* read) {
+    return (!chain.lanes || !depends(*read, *chain.lanes)) &&
+           std::all_of(chain.parallel.begin(), chain.parallel.end(),
+                       [&](const Loop* loop) { return trips(*loop) == 1 || depends(*read, *loop); });
+  });
+}
+
 // How many values of `read` are alive at once when the loops run in this order: those that a loop outside of theirs
 // comes back to.
 int64_t alive(const Expr& read, const std::vector<const Loop*>& order)
@@ -338,12 +348,15 @@ size_t Emitter::accumulate(std::span<const Node> all)
         facts[static_cast<size_t>(loop->index)] = outer[static_cast<size_t>(loop->index)];
       return 1;
     }
+  copies_starts = has_own_factors(chains.front());
   run(run, chains.front().reduced, 0, [&] {
     if (crowded)
       read_again();
     for (const Chain& chain : chains)
       run(run, chain.parallel, 0, [&] { nodes(*chain.body); });
   });
+  block_of_shared_factors = copies_starts ? nullptr : b.GetInsertBlock();
+  copies_starts = false;
   dot_index = -1;
   return chains.size();
 }

@@ -129,6 +129,7 @@ private:
   RegisterKey register_key(int buffer, const std::vector<Affine>& at, bool* along_lanes) const;
   llvm::Value* read_register(int buffer, const std::vector<Affine>& at);
   void write_register(int buffer, const std::vector<Affine>& at, llvm::Value*);
+  bool is_start_of_others(RegisterKey, llvm::Value*) const;
   llvm::Value* with_width(llvm::Value*, int width);
   llvm::Value* zero(DType, int width);
 
@@ -136,6 +137,9 @@ private:
   size_t accumulate(std::span<const Node>); // how many of the first nodes are emitted: 0 where they are no such loops
   void read_again();
   void forget_loads();
+
+  // emit_nest_order.cpp
+  llvm::Value* made_here(llvm::Value*);
 
   // emit_nest_dot.cpp
   llvm::Value* dot(const Expr& product, llvm::Value* sum);
@@ -203,6 +207,9 @@ private:
   std::vector<Level> levels;
   Lanes lanes;
   std::map<RegisterKey, llvm::Value*> registers;
+  std::map<RegisterKey, llvm::Value*>* registers_here = nullptr; // that a store at the end of sums reads: see made_here
+  bool copies_starts = false;                                    // of sums, each factor of which is read once
+  const llvm::BasicBlock* block_of_shared_factors = nullptr;     // the last one that has other sums
   WrittenRegisters widths; // of each register, the most lanes that the region ever writes at once
   std::map<std::vector<int64_t>, llvm::Value*> loaded; // in this straight line of code: begins with the buffer's group
   std::set<std::vector<int64_t>> stale;                // loaded before read_again(), since the last barrier

@@ -357,6 +357,35 @@ TEST_CASE("text out, text in: the same results from every level")
   CHECK(contains(explained.out, "wrote small.so and small.h"));
 }
 
+// How many lines in a row name the instruction, at the most.
+static int longest_run(const std::string& text, const std::string& instruction)
+{
+  int longest = 0, run = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    run = contains(line, instruction) ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  return longest;
+}
+
+TEST_CASE("what is done with a sum at its end stands beside its store")
+{
+  Folder folder;
+  folder.add("ends.yaml", "name: ends\ninput:\n  x: {shape: [4, 56, 56]}\nlayers:\n"
+                          "  - conv2d: {filters: 24, kernel: 1}\n"
+                          "  - conv2d: {filters: 144, kernel: 1}\n  - relu6\n"
+                          "  - conv2d: {filters: 144, kernel: 3, padding: 1, groups: 144}\n  - relu6\n"
+                          "  - conv2d: {filters: 24, kernel: 1}\n");
+  // A processor for which LLVM's own order has them in groups.
+  const Result assembly = folder.run({"ends.yaml", "--emit=asm", "-march=znver4"});
+  REQUIRE_MESSAGE(assembly.code == 0, assembly.err);
+  CHECK(longest_run(assembly.out, "vfmadd") > 8); // many accumulators
+  CHECK(longest_run(assembly.out, "vminps") > 0);
+  CHECK(longest_run(assembly.out, "vminps") < 4);
+  CHECK(longest_run(assembly.out, "vmaxps") < 4);
+}
+
 TEST_CASE("large tensors lie beside the text")
 {
   const Folder folder;
