@@ -26,6 +26,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 namespace cnnc {
 
@@ -110,14 +111,17 @@ struct Training {
 //   precision i8               contractions multiply 8-bit integers where the operand's range is known
 //   range %relu1 = 0, 5.75     what the value was found to be, on the pictures that it was calibrated with
 //   range %relu2 = [0, 5.75], [0, 0.5]     likewise, each of its channels (dimension 1)
+//   range %relu3 = 0, 5.75, 1.25           and its mean
+//   range %relu4 = bf16                    8 bits are too few for it: contractions multiply it as bf16
 struct LowPrecision {
   DType type = DType::bf16;
   bool weights_only = false;
   struct Range {
-    double low = 0, high = 0;
+    double low = 0, high = 0, mean = 0;
   };
   using Ranges = std::vector<Range>;         // one, or one for each channel
   std::map<std::string, Ranges> ranges = {}; // by the value's name
+  std::set<std::string> wide = {};           // values that are bf16 though `type` is i8
 };
 
 struct Graph {

@@ -715,6 +715,14 @@ struct Parser {
     want("%");
     std::string of = name();
     want("=");
+    if (graph.precision->ranges.contains(of) || graph.precision->wide.contains(of))
+      fail(start, fmt::format("the range of '{}' stands twice", of));
+    if (take_word("bf16")) {
+      if (graph.precision->type != DType::i8)
+        fail(start, "a value is bf16 as the others are");
+      graph.precision->wide.insert(std::move(of));
+      return;
+    }
     LowPrecision::Ranges ranges;
     if (!is_at("["))
       ranges.push_back(limits(of));
@@ -731,8 +739,7 @@ struct Parser {
       if (channels != static_cast<int64_t>(ranges.size()))
         fail(start, fmt::format("{} ranges are given for '{}', which has {} channels", ranges.size(), of, channels));
     }
-    if (!graph.precision->ranges.emplace(of, std::move(ranges)).second)
-      fail(start, fmt::format("the range of '{}' stands twice", of));
+    graph.precision->ranges.emplace(std::move(of), std::move(ranges));
   }
 
   LowPrecision::Range limits(const std::string& of)
@@ -744,6 +751,10 @@ struct Parser {
     range.high = real();
     if (!std::isfinite(range.low) || !std::isfinite(range.high) || range.low > range.high)
       fail(start, fmt::format("the range of '{}' is empty", of));
+    if (take(","))
+      range.mean = real();
+    if (!std::isfinite(range.mean))
+      fail(start, fmt::format("the mean of '{}' is not finite", of));
     return range;
   }
 

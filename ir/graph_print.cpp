@@ -190,17 +190,22 @@ struct Printer {
                           graph.precision->weights_only ? " weights" : "");
       for (const auto& [of, ranges] : graph.precision->ranges)
         text += fmt::format("  range %{} = {}\n", print_name(of), limits(ranges));
+      for (const std::string& of : graph.precision->wide)
+        text += fmt::format("  range %{} = bf16\n", print_name(of));
     }
     text += "}\n";
   }
 
   static std::string limits(const LowPrecision::Ranges& ranges)
   {
+    const auto text_of = [](const LowPrecision::Range& range) {
+      return fmt::format("{}, {}{}", range.low, range.high, range.mean != 0 ? fmt::format(", {}", range.mean) : "");
+    };
     if (ranges.size() == 1)
-      return fmt::format("{}, {}", ranges[0].low, ranges[0].high);
+      return text_of(ranges[0]);
     std::vector<std::string> channels;
     for (const LowPrecision::Range& range : ranges)
-      channels.push_back(fmt::format("[{}, {}]", range.low, range.high));
+      channels.push_back(fmt::format("[{}]", text_of(range)));
     return fmt::format("{}", fmt::join(channels, ", "));
   }
 };

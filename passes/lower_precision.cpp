@@ -18,6 +18,13 @@
 //   c[n,o] = cast(f32, acc[n,o]) * factor[o] + offset[o]
 //            most[o] = largest |w[o,c] * s[c]|, factor = most/127, offset = bias - factor * sum of z[c] * w.i8[o,c]
 //
+// Rounding the weights moves the mean of each channel of c, by the sum of what it added to each times the mean of what
+// that is multiplied with. Where that mean is known, offset is less by so much (bias correction: Nagel et al. 2019,
+// "Data-free quantization through weight equalization and bias correction", section 4.2): of all that rounding does, this
+// alone is the same for every picture, and the layers behind would add it up.
+//
+// A value that was found to need more than 8 bits is bf16 for its readers, on machines with such products; else f32.
+//
 // Where a's channels are not what is summed over, by one index that subscripts one dimension of b (groups), or a has one
 // range for all of it, s and z are numbers that go into factor and offset.
 //
@@ -60,14 +67,16 @@ struct Contraction {
   int bias = -1;
   size_t statement = 0, channel = 0, weight_channel = 0; // the sum; the dimensions that the result and b share
   std::optional<size_t> weight_input; // b's dimension of a's channels, where a scale of each can go into the weights
+  bool is_wide = false;               // bf16, though others are integers
 };
 
 class Lowering {
 public:
-  Lowering(Graph& graph, Remarks& remarks)
+  Lowering(Graph& graph, bool has_bf16, Remarks& remarks)
       : graph(graph),
         remarks(remarks),
         asked(*graph.precision),
+        has_bf16(has_bf16),
         is_integer(asked.type == DType::i8),
         type(is_integer ? DType::u8 : asked.type)
   {
@@ -85,6 +94,10 @@ public:
     graph.precision.reset();
     for (size_t o = 0; o < graph.ops.size(); ++o)
       choose(graph.ops[o], contractions[o]);
+    // Last: what another reader has as integers is there already.
+    for (Contraction& c : contractions)
+      if (c.is_wide)
+        c.is_wide = wanted.try_emplace(c.a, DType::bf16).first->second == DType::bf16;
     if (is_integer)
       find_codes();
     rewrite();
@@ -97,8 +110,8 @@ public:
       if (c.b >= 0 && is_candidate(c))
         want(c.a);
     std::vector<ToCalibrate> found;
-    for (int number : wanted)
-      if (!asked.ranges.contains(value(number).name))
+    for (const auto& [number, narrow_type] : wanted)
+      if (!asked.ranges.contains(value(number).name) && !asked.wide.contains(value(number).name))
         found.push_back({value(number).name, weights_behind(number)});
     return found;
   }
@@ -278,6 +291,11 @@ private:
       remarks.add(op.location, fmt::format("{} multiplies {}", value(op.outputs[0]).name, to_string(asked.type)));
       return;
     }
+    if (is_candidate(c) && has_bf16 && asked.wide.contains(value(c.a).name)) {
+      c.is_wide = true;
+      remarks.add(op.location, fmt::format("{} multiplies bf16", value(op.outputs[0]).name));
+      return;
+    }
     c.has_neighbours = false;
     if (!is_large)
       c = {};
@@ -289,7 +307,9 @@ private:
   {
     const auto range = asked.ranges.find(value(c.a).name);
     std::string why;
-    if (range == asked.ranges.end())
+    if (asked.wide.contains(value(c.a).name))
+      why = fmt::format("8 bits are too few for {}", value(c.a).name);
+    else if (range == asked.ranges.end())
       why = fmt::format("the range of {} is not known", value(c.a).name);
     else if (c.reaches_outside && std::any_of(range->second.begin(), range->second.end(),
                                               [](const LowPrecision::Range& of_channel) { return of_channel.low < 0; }))
@@ -302,7 +322,7 @@ private:
   // `number` shall exist in the narrow type; and what it was moved from, if it was only moved.
   void want(int number)
   {
-    if (!wanted.insert(number).second || value(number).kind != ValueKind::result)
+    if (!wanted.try_emplace(number, type).second || value(number).kind != ValueKind::result)
       return;
     const Op& op = graph.ops[static_cast<size_t>(value(number).op)];
     if (!only_moves(op))
@@ -340,14 +360,15 @@ private:
 
   void find_codes()
   {
-    for (int number : wanted) {
-      codes.add(number, channels(number));
-      take_ranges(number);
-    }
+    for (const auto& [number, narrow_type] : wanted)
+      if (narrow_type == DType::u8) {
+        codes.add(number, channels(number));
+        take_ranges(number);
+      }
     for (int o : moved)
       join_moved(graph.ops[static_cast<size_t>(o)]);
     for (const Contraction& c : contractions)
-      if (c.has_neighbours && !c.weight_input)
+      if (c.has_neighbours && !c.is_wide && !c.weight_input)
         codes.join_all(c.a);
   }
 
@@ -404,25 +425,25 @@ private:
   {
     std::vector<Op> old;
     old.swap(graph.ops);
-    for (int number : wanted)
+    for (const auto& [number, narrow_type] : wanted)
       if (value(number).kind != ValueKind::result)
-        make_narrow(number, type, value(number).location);
+        make_narrow(number, narrow_type, value(number).location);
     for (size_t o = 0; o < old.size(); ++o) {
       Op& op = old[o];
       const Location where = op.location;
       const std::vector<int> outputs = op.outputs;
+      const bool multiplies_integers = is_integer && contractions[o].has_neighbours && !contractions[o].is_wide;
       if (moved.contains(static_cast<int>(o)))
         move(op);
-      else if (is_integer && contractions[o].has_neighbours && contractions[o].reaches_outside &&
-               has_zeros(codes.of(contractions[o].a)))
+      else if (multiplies_integers && contractions[o].reaches_outside && has_zeros(codes.of(contractions[o].a)))
         read_narrow(op, -1); // its operand has got the code of others
-      else if (is_integer && contractions[o].has_neighbours)
+      else if (multiplies_integers)
         contract(op, contractions[o]);
       else
         read_narrow(op, contractions[o].b);
       for (int output : outputs)
-        if (wanted.contains(output) && !narrow.contains(output))
-          make_narrow(output, type, where);
+        if (const auto found = wanted.find(output); found != wanted.end() && !narrow.contains(output))
+          make_narrow(output, found->second, where);
     }
     compact(graph);
   }
@@ -484,15 +505,28 @@ private:
     return std::any_of(code.begin(), code.end(), [](const Code& of_channel) { return of_channel.zero != 0; });
   }
 
-  enum class Part : uint8_t { scale, inverse, zero };
+  enum class Part : uint8_t { scale, inverse, zero, mean }; // the last in the unit of the weights that it meets
 
-  static double part_of(const Code& code, Part part)
+  double part_of(int number, const std::vector<Code>& code, size_t channel, Part part) const
   {
-    return part == Part::scale ? code.scale : part == Part::inverse ? 1 / code.scale : code.zero;
+    switch (part) {
+    case Part::scale: return code[channel].scale;
+    case Part::inverse: return 1 / code[channel].scale;
+    case Part::zero: return code[channel].zero;
+    case Part::mean: break;
+    }
+    const double mean = asked.ranges.at(value(number).name)[channel].mean;
+    return code.size() > 1 ? mean / code[channel].scale : mean; // where there is one scale, weights are as they are
   }
   static const char* name_of(Part part)
   {
-    return part == Part::scale ? "scale" : part == Part::inverse ? "inverse" : "zero";
+    switch (part) {
+    case Part::scale: return "scale";
+    case Part::inverse: return "inverse";
+    case Part::zero: return "zero";
+    case Part::mean: break;
+    }
+    return "mean";
   }
 
   // The number that belongs to the channel at[1] of a value: written out where it is the same in all of them, else read
@@ -502,7 +536,13 @@ private:
   {
     const std::vector<Code> code = codes.of(number);
     if (code.size() == 1)
-      return constant(part_of(code[0], part), DType::f32);
+      return constant(part_of(number, code, 0, part), DType::f32);
+    return of_each_channel(f, inputs, number, part, at, checked);
+  }
+
+  ExprPtr of_each_channel(Formula& f, std::vector<int>& inputs, int number, Part part, const std::vector<Affine>& at,
+                          bool checked = false)
+  {
     return read(tensor_of(f, inputs, constant_of(number, part), name_of(part)), DType::f32, {at[1]}, checked);
   }
 
@@ -526,10 +566,10 @@ private:
     if (!is_new)
       return found->second;
     const std::vector<Code> code = codes.of(number);
-    const auto count = static_cast<int64_t>(code.size());
+    const int64_t count = channels(number);
     Tensor data(DType::f32, {count});
     for (int64_t i = 0; i < count; ++i)
-      data.set(i, part_of(code[static_cast<size_t>(i)], part));
+      data.set(i, part_of(number, code, static_cast<size_t>(i), part));
     Value made;
     made.name = fmt::format("{}.{}", value(number).name, name_of(part));
     made.kind = ValueKind::constant;
@@ -703,6 +743,33 @@ private:
     return weight;
   }
 
+  // By how much the mean of each of the result's channels moves as the weights are rounded, or -1: the sum of what
+  // rounding added to each, times the mean of what it is multiplied with. (As if no term was ever left out.)
+  int drift_of(const Contraction& c, const Weight& weight, const std::string& name, const Location& where)
+  {
+    const auto found = asked.ranges.find(value(c.a).name);
+    if (found == asked.ranges.end())
+      return -1;
+    const LowPrecision::Ranges& ranges = found->second;
+    if ((ranges.size() > 1 && !c.weight_input) ||
+        std::all_of(ranges.begin(), ranges.end(), [](const LowPrecision::Range& range) { return range.mean == 0; }))
+      return -1;
+    const TensorType wide = value(c.b).type, integers = value(weight.integers).type, each = value(weight.most).type;
+    Formula f = formula({{"w", wide}, {"q", integers}, {"most", each}}, {"drift", each});
+    std::vector<int> inputs{c.b, weight.integers, weight.most};
+    const std::vector<Affine> at = every_element_of(f, 3, c.weight_channel, Update::sum);
+    const std::vector<Affine> input_channel{Affine(), at[c.weight_input.value_or(0)]};
+    ExprPtr w = read(0, DType::f32, at);
+    if (codes.of(c.a).size() > 1)
+      w = call(Fn::mul, {w, of_channel(f, inputs, c.a, Part::scale, input_channel)});
+    const ExprPtr step = call(Fn::mul, {read(2, DType::f32, {at[c.weight_channel]}), constant(1. / 127, DType::f32)});
+    const ExprPtr rounded = call(Fn::mul, {cast(DType::f32, read(1, DType::i8, at)), step});
+    const ExprPtr mean = ranges.size() == 1 ? constant(ranges[0].mean, DType::f32)
+                                            : of_each_channel(f, inputs, c.a, Part::mean, input_channel);
+    f.statements[0].value = call(Fn::mul, {call(Fn::sub, {rounded, w}), mean});
+    return add(f, name + ".drift", inputs, where);
+  }
+
   // Dead ones go: a sum that is not used, a bias that was read elsewhere.
   void contract(Op& op, const Contraction& c)
   {
@@ -720,19 +787,29 @@ private:
     const int factor = add(of_factor, name + ".factor", {weight.most}, where);
 
     int offset = c.bias;
-    if (has_zeros(code)) {
-      Formula f = formula({{"sum", each}, {"factor", each}}, {"offset", each});
-      std::vector<int> inputs{weight.sum, factor};
-      if (c.bias >= 0) {
-        f = formula({{"sum", each}, {"factor", each}, {"bias", each}}, {"offset", each});
-        inputs.push_back(c.bias);
+    const int drift = drift_of(c, weight, name, where);
+    if (has_zeros(code) || drift >= 0) {
+      std::vector<std::pair<std::string, TensorType>> terms;
+      std::vector<int> inputs;
+      const auto term = [&](const char* term_name, int number) {
+        terms.emplace_back(term_name, each);
+        inputs.push_back(number);
+        return static_cast<int>(terms.size()) - 1;
+      };
+      const int zeros = has_zeros(code) ? term("sum", weight.sum) : -1;
+      const int factors = has_zeros(code) ? term("factor", factor) : -1;
+      const int bias = c.bias >= 0 ? term("bias", c.bias) : -1, drifts = drift >= 0 ? term("drift", drift) : -1;
+      Formula f = formula(terms, {"offset", each});
+      at = every_element(f, static_cast<int>(terms.size()));
+      ExprPtr whole = bias >= 0 ? read(bias, DType::f32, at) : nullptr;
+      const auto subtract = [&](const ExprPtr& e) { whole = whole ? call(Fn::sub, {whole, e}) : call(Fn::neg, {e}); };
+      if (zeros >= 0) {
+        const ExprPtr moved_by = call(Fn::mul, {read(zeros, DType::f32, at), read(factors, DType::f32, at)});
+        subtract(by_channel ? moved_by : call(Fn::mul, {moved_by, constant(zero, DType::f32)}));
       }
-      at = every_element(f, static_cast<int>(inputs.size()));
-      ExprPtr moved_by = call(Fn::mul, {read(0, DType::f32, at), read(1, DType::f32, at)});
-      if (!by_channel)
-        moved_by = call(Fn::mul, {moved_by, constant(zero, DType::f32)});
-      f.statements[0].value =
-          c.bias >= 0 ? call(Fn::sub, {read(2, DType::f32, at), moved_by}) : call(Fn::neg, {moved_by});
+      if (drifts >= 0)
+        subtract(read(drifts, DType::f32, at));
+      f.statements[0].value = whole;
       offset = add(f, name + ".offset", inputs, where);
     }
 
@@ -771,11 +848,12 @@ private:
   Graph& graph;
   Remarks& remarks;
   LowPrecision asked;
+  const bool has_bf16; // the machine has products of it
   const bool is_integer;
-  const DType type;                                       // of the data
+  const DType type;                                       // of the data, where no other is said
   std::vector<bool> is_parameter;                         // by value
   std::vector<Contraction> contractions;                  // by op
-  std::set<int> wanted;                                   // values of the data
+  std::map<int, DType> wanted;                            // values of the data
   std::set<int> moved;                                    // ops that make a wanted value by moving wanted ones
   ChannelCodes codes;                                     // of wanted values, where they are integers
   std::map<int, int> narrow;                              // value -> its narrow form
@@ -791,13 +869,13 @@ std::vector<ToCalibrate> values_to_calibrate(const Graph& graph)
     return {};
   Graph copy = graph;
   Remarks remarks;
-  return Lowering(copy, remarks).candidates();
+  return Lowering(copy, true, remarks).candidates();
 }
 
-void lower_precision(Graph& graph, const Target&, Remarks& remarks)
+void lower_precision(Graph& graph, const Target& target, Remarks& remarks)
 {
   if (graph.precision)
-    Lowering(graph, remarks).run();
+    Lowering(graph, target.dot_bf16, remarks).run();
 }
 
 } // namespace cnnc

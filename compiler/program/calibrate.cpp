@@ -1,6 +1,7 @@
 #include "compiler/program/calibrate.h"
 
 #include "compiler/program/quantization_range.h"
+#include "compiler/program/random_crop.h"
 #include "compiler/program/run_input.h"
 #include "passes/lower_precision.h"
 #include "runtime/model.h"
@@ -18,6 +19,8 @@ namespace cnnc {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t inputs_wanted = 64;
 
 bool is_input_file(const fs::path& path)
 {
@@ -53,20 +56,40 @@ std::vector<std::string> files_of(const std::vector<std::string>& paths)
   return files;
 }
 
+Preprocessing preprocessing_of(const Network& network, const cnn_tensor& input)
+{
+  const auto stated = network.preprocessing.find(input.name);
+  if (stated != network.preprocessing.end())
+    return stated->second;
+  std::vector<int64_t> dims = dims_of(input, 1);
+  if (has_images(input) || dims.size() == 4)
+    dims.erase(dims.begin());
+  return default_preprocessing(dims);
+}
+
 std::vector<Tensor> inputs_of(const Network& network, const cnn_model& model, const std::vector<std::string>& paths)
 {
   if (model.input_count != 1)
     throw Error({}, fmt::format("--calibrate: {} has {} inputs, pictures are for one", model.name, model.input_count));
-  std::vector<int64_t> dims = dims_of(model.inputs[0], 1);
-  if (has_images(model.inputs[0]) || dims.size() == 4)
-    dims.erase(dims.begin());
-  const auto stated = network.preprocessing.find(model.inputs[0].name);
-  const Preprocessing preprocessing =
-      stated == network.preprocessing.end() ? default_preprocessing(dims) : stated->second;
   std::vector<Tensor> inputs;
   for (const std::string& file : files_of(paths))
-    inputs.push_back(read_input(file, model.inputs[0], preprocessing));
+    inputs.push_back(read_input(file, model.inputs[0], preprocessing_of(network, model.inputs[0])));
   return inputs;
+}
+
+// Parts of the pictures among them, where they are few.
+std::vector<Tensor> crops_of(const Network& network, const cnn_tensor& input, const std::vector<std::string>& paths)
+{
+  std::vector<Tensor> crops;
+  std::mt19937 random(2);
+  const std::vector<std::string> files = files_of(paths);
+  const size_t of_each = inputs_wanted / files.size();
+  for (const std::string& file : files)
+    if (of_each > 1)
+      if (const std::optional<Tensor> picture = read_picture(file, input))
+        for (size_t i = 1; i < of_each; ++i)
+          crops.push_back(input_of(random_crop(*picture, random), input, preprocessing_of(network, input)));
+  return crops;
 }
 
 class Runner {
@@ -216,8 +239,10 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
   if (second.weights.empty() && !compiled.weights.empty())
     rest.weights = std::move(compiled.weights);
   const Runner runner(std::move(rest), weights, seed);
-  std::vector<Tensor> outputs;
-  for (const Tensor& input : inputs_of(network, runner.model(), options.calibration)) {
+  std::vector<Tensor> inputs = inputs_of(network, runner.model(), options.calibration), outputs;
+  for (Tensor& crop : crops_of(network, runner.model().inputs[0], options.calibration))
+    inputs.push_back(std::move(crop));
+  for (const Tensor& input : inputs) {
     outputs = runner.run(input);
     for (Watched& of_value : watched)
       add_channels(of_value.channels, outputs[of_value.place]);

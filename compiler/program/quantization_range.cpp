@@ -30,11 +30,11 @@ struct Reader {
   }
 
   // Of what it computes, were the channels independent.
-  double signal(const std::vector<double>& squares) const
+  double signal(const std::vector<double>& variances) const
   {
     double sum = 0;
-    for (size_t c = 0; c < squares.size(); ++c)
-      sum += squares[c] * energy[c];
+    for (size_t c = 0; c < variances.size(); ++c)
+      sum += variances[c] * energy[c];
     return sum;
   }
 };
@@ -60,23 +60,23 @@ Reader reader_of(const ChannelWeights& weights)
   return reader;
 }
 
-// The sum of s^2 * energy and of_weights * square / s^2 is least where both are equal. `of_weights` follows from the
+// The sum of s^2 * energy and of_weights * variance / s^2 is least where both are equal. `of_weights` follows from the
 // steps, but less than in proportion: a few rounds settle it.
-void widen(std::vector<double>& steps, const std::vector<double>& squares, const std::vector<Reader>& readers)
+void widen(std::vector<double>& steps, const std::vector<double>& variances, const std::vector<Reader>& readers)
 {
   const std::vector<double> least = steps;
   for (int round = 0; round < rounds; ++round) {
     std::vector<double> energy(steps.size());
     double of_weights = 0;
     for (const Reader& reader : readers)
-      if (const double signal = reader.signal(squares); signal > 0) {
+      if (const double signal = reader.signal(variances); signal > 0) {
         for (size_t c = 0; c < steps.size(); ++c)
           energy[c] += reader.energy[c] / signal;
         of_weights += reader.of_weights(steps) / signal;
       }
     for (size_t c = 0; c < steps.size(); ++c)
       if (energy[c] > 0) // the larger of least and NaN, from weights that are not finite, is least
-        steps[c] = std::max(least[c], std::pow(of_weights * squares[c] / energy[c], 0.25));
+        steps[c] = std::max(least[c], std::pow(of_weights * variances[c] / energy[c], 0.25));
   }
 }
 
@@ -89,21 +89,27 @@ void QuantizationRange::add(const float* numbers, int64_t size)
     if (!std::isfinite(x))
       continue;
     range = {std::min(range.low, x), std::max(range.high, x)};
+    sum += x;
     squares += x * x;
     ++count;
   }
+}
+
+double QuantizationRange::variance() const
+{
+  return count > 0 ? std::max(0.0, squares / static_cast<double>(count) - mean() * mean()) : 0;
 }
 
 LowPrecision::Ranges balanced_ranges(const std::vector<QuantizationRange>& channels,
                                      const std::vector<ChannelWeights>& weights)
 {
   LowPrecision::Ranges ranges;
-  std::vector<double> steps, squares;
+  std::vector<double> steps, variances;
   double widest = 0;
   for (const QuantizationRange& channel : channels) {
     ranges.push_back(channel.whole());
     steps.push_back((ranges.back().high - ranges.back().low) / 255);
-    squares.push_back(channel.mean_square());
+    variances.push_back(channel.variance());
     widest = std::max(widest, steps.back());
   }
   for (double& step : steps)
@@ -111,12 +117,12 @@ LowPrecision::Ranges balanced_ranges(const std::vector<QuantizationRange>& chann
   std::vector<Reader> readers;
   for (const ChannelWeights& of_reader : weights)
     readers.push_back(reader_of(of_reader));
-  widen(steps, squares, readers);
+  widen(steps, variances, readers);
   for (size_t c = 0; c < steps.size(); ++c) {
     LowPrecision::Range& range = ranges[c];
     const double width = range.high - range.low;
-    range = width > 0 ? LowPrecision::Range{range.low * (255 * steps[c] / width), range.high * (255 * steps[c] / width)}
-                      : LowPrecision::Range{0, 255 * steps[c]};
+    range.high = width > 0 ? range.high * (255 * steps[c] / width) : 255 * steps[c];
+    range.low *= width > 0 ? 255 * steps[c] / width : 0;
   }
   return ranges;
 }

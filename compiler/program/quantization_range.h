@@ -13,12 +13,13 @@ namespace cnnc {
 class QuantizationRange {
 public:
   void add(const float* numbers, int64_t count); // those that are not finite count for nothing
-  LowPrecision::Range whole() const { return range; }
-  double mean_square() const { return count > 0 ? squares / static_cast<double>(count) : 0; }
+  LowPrecision::Range whole() const { return {range.low, range.high, mean()}; }
+  double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
+  double variance() const; // zero where there is nothing
 
 private:
   LowPrecision::Range range;
-  double squares = 0;
+  double sum = 0, squares = 0;
   int64_t count = 0;
 };
 
@@ -32,7 +33,8 @@ struct ChannelWeights {
 // The weights are rounded as well, after they were multiplied by those steps, with one step for all that lead to one
 // channel of the result: a channel of small steps has small weights and errs much there. So ranges are wider than
 // whole() where the sum of both errors is less (after SmoothQuant, Xiao et al. 2023, section 4, which balances the
-// largest numbers of both), and for channels that had hardly any numbers on these pictures.
+// largest numbers of both), and for channels that had hardly any numbers on these pictures. What the weights' error does
+// to the mean of a result does not count: lower_precision takes it off.
 LowPrecision::Ranges balanced_ranges(const std::vector<QuantizationRange>& channels,
                                      const std::vector<ChannelWeights>& weights);
 

@@ -13,6 +13,7 @@ namespace cnnc {
 namespace {
 
 constexpr int64_t input_byte_limit = int64_t{4} << 30;
+constexpr std::string_view numpy_mark = "\x93NUMPY";
 
 std::string shape_text(const std::vector<int64_t>& dims, bool batch)
 {
@@ -40,6 +41,29 @@ bool is_idx(std::string_view bytes)
   return bytes.starts_with(std::string_view("\0\0\x08", 3)) || bytes.starts_with("\x1f\x8b");
 }
 
+// [C,H,W] of one image; empty where the input has none. A network for one picture only has its 1 among its own extents.
+std::vector<int64_t> picture_dims(const cnn_tensor& input)
+{
+  std::vector<int64_t> dims = dims_of(input, 1);
+  if (!has_images(input) && (dims.size() != 4 || dims[0] != 1))
+    return {};
+  dims.erase(dims.begin());
+  return takes_pictures(dims) ? dims : std::vector<int64_t>{};
+}
+
+Tensor decoded(const std::string& bytes, const std::string& path, const cnn_tensor& input)
+{
+  const std::vector<int64_t> dims = picture_dims(input);
+  if (dims.empty()) {
+    std::vector<int64_t> image = dims_of(input, 1);
+    if (has_images(input))
+      image.erase(image.begin());
+    throw Error({}, fmt::format("{} is a picture, the input '{}' is {}: a .npy file of that shape is wanted", path,
+                                input.name, shape_text(image, has_images(input))));
+  }
+  return decode_image(bytes, path, dims[0] == 1 ? Channels::gray : Channels::rgb);
+}
+
 } // namespace
 
 bool has_images(const cnn_tensor& tensor)
@@ -58,7 +82,7 @@ Tensor read_input(const std::string& path, const cnn_tensor& input, const Prepro
     return Error({}, fmt::format("{} has the shape {}, the input '{}' is {}", path, shape_text(found, false),
                                  input.name, shape_text(image, batched)));
   };
-  if (bytes.starts_with("\x93NUMPY")) {
+  if (bytes.starts_with(numpy_mark)) {
     Tensor array = parse_npy(bytes, path);
     std::vector<int64_t> dims = array.dims;
     if (!batched && dims != image)
@@ -80,13 +104,21 @@ Tensor read_input(const std::string& path, const cnn_tensor& input, const Prepro
       throw fail(pixels.dims);
     return convert(scaled(reshaped(std::move(pixels), dims), dtype), dtype);
   }
-  // A network for one picture only has its 1 among its own extents.
-  const bool is_single = !batched && one.size() == 4 && one[0] == 1;
-  const std::vector<int64_t> pixels = is_single ? std::vector<int64_t>(one.begin() + 1, one.end()) : image;
-  if ((!batched && !is_single) || !takes_pictures(pixels))
-    throw Error({}, fmt::format("{} is a picture, the input '{}' is {}: a .npy file of that shape is wanted", path,
-                                input.name, shape_text(image, batched)));
-  const Tensor picture = decode_image(bytes, path, pixels[0] == 1 ? Channels::gray : Channels::rgb);
+  return input_of(decoded(bytes, path, input), input, preprocessing);
+}
+
+std::optional<Tensor> read_picture(const std::string& path, const cnn_tensor& input)
+{
+  const std::string bytes = read_file(path, input_byte_limit);
+  if (bytes.starts_with(numpy_mark) || is_idx(bytes))
+    return {};
+  return decoded(bytes, path, input);
+}
+
+Tensor input_of(const Tensor& picture, const cnn_tensor& input, const Preprocessing& preprocessing)
+{
+  const std::vector<int64_t> pixels = picture_dims(input);
+  const DType dtype = dtype_of(input);
   // Integers are pixels as they are.
   Tensor result =
       is_float(dtype) ? preprocess(picture, preprocessing, pixels) : fit_picture(picture, preprocessing, pixels);

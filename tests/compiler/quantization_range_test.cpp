@@ -17,13 +17,12 @@ QuantizationRange range_of(const std::vector<float>& numbers)
   return range;
 }
 
-// Between zero and `largest`, whose mean square is `square`.
-QuantizationRange channel(double largest, double square)
+// Between zero and `largest`, which is one number of many.
+QuantizationRange channel(double largest)
 {
   QuantizationRange range = range_of({static_cast<float>(largest)});
-  const double others = (100 * square - largest * largest) / 99;
   for (int i = 0; i < 99; ++i) {
-    const auto number = static_cast<float>(std::sqrt(others));
+    const auto number = static_cast<float>(largest * i / 300);
     range.add(&number, 1);
   }
   return range;
@@ -39,8 +38,8 @@ ChannelWeights weights(const std::vector<std::vector<double>>& by_output)
   return made;
 }
 
-// What rounding makes of sum over c of w[c] * x[c], with steps from `ranges`: the mean of squared errors, times twelve.
-double error_of(const LowPrecision::Ranges& ranges, const std::vector<double>& squares, const std::vector<double>& w)
+// What rounding makes of sum over c of w[c] * x[c], with steps from `ranges`: the variance of the errors, times twelve.
+double error_of(const LowPrecision::Ranges& ranges, const std::vector<double>& variances, const std::vector<double>& w)
 {
   double most = 0, error = 0;
   std::vector<double> steps;
@@ -49,7 +48,7 @@ double error_of(const LowPrecision::Ranges& ranges, const std::vector<double>& s
     most = std::max(most, std::abs(w[c]) * steps[c]);
   }
   for (size_t c = 0; c < w.size(); ++c)
-    error += steps[c] * steps[c] * w[c] * w[c] + most * most / (127 * 127) * squares[c] / (steps[c] * steps[c]);
+    error += steps[c] * steps[c] * w[c] * w[c] + most * most / (127 * 127) * variances[c] / (steps[c] * steps[c]);
   return error;
 }
 
@@ -61,13 +60,15 @@ TEST_CASE("a range has all finite numbers and zero")
   QuantizationRange range = range_of({3, inf, -2, nan, 1, -inf});
   CHECK_EQ(range.whole().low, -2);
   CHECK_EQ(range.whole().high, 3);
-  CHECK_EQ(range.mean_square(), doctest::Approx(14. / 3));
+  CHECK_EQ(range.whole().mean, doctest::Approx(2. / 3));
+  CHECK_EQ(range.variance(), doctest::Approx(14. / 3 - 4. / 9));
   CHECK_EQ(range_of({2, 3}).whole().low, 0);
   CHECK_EQ(range_of({-2, -3}).whole().high, 0);
   for (const QuantizationRange& none : {range_of({}), range_of({nan})}) {
     CHECK_EQ(none.whole().low, 0);
     CHECK_EQ(none.whole().high, 0);
-    CHECK_EQ(none.mean_square(), 0);
+    CHECK_EQ(none.mean(), 0);
+    CHECK_EQ(none.variance(), 0);
   }
 }
 
@@ -95,19 +96,19 @@ TEST_CASE("ranges are widened where data and weights together lose less")
   for (int draw = 0; draw < 50; ++draw) {
     CAPTURE(draw);
     std::vector<QuantizationRange> channels;
-    std::vector<double> squares, w;
+    std::vector<double> variances, w;
     LowPrecision::Ranges plain;
     for (int c = 0; c < 8; ++c) {
       const double largest = std::exp(std::uniform_real_distribution(-1.0, 1.0)(random));
-      channels.push_back(channel(largest, largest * largest / 20));
-      squares.push_back(channels.back().mean_square());
+      channels.push_back(channel(largest));
+      variances.push_back(channels.back().variance());
       plain.push_back(channels.back().whole());
       w.push_back(std::exp(std::uniform_real_distribution(-3.0, 3.0)(random)));
     }
     const LowPrecision::Ranges ranges = balanced_ranges(channels, {weights({w})});
     for (size_t c = 0; c < ranges.size(); ++c)
       CHECK_GE(ranges[c].high, plain[c].high * 0.9999);
-    CHECK_LE(error_of(ranges, squares, w), error_of(plain, squares, w) * 1.0001);
+    CHECK_LE(error_of(ranges, variances, w), error_of(plain, variances, w) * 1.0001);
   }
 }
 
