@@ -23,7 +23,7 @@
 // "Data-free quantization through weight equalization and bias correction", section 4.2): of all that rounding does, this
 // alone is the same for every picture, and the layers behind would add it up.
 //
-// A value that was found to need more than 8 bits is bf16 for its readers, on machines with such products; else f32.
+// A value that was found to need more than 8 bits is bf16 for its readers, as with `precision bf16`.
 //
 // Where a's channels are not what is summed over, by one index that subscripts one dimension of b (groups), or a has one
 // range for all of it, s and z are numbers that go into factor and offset.
@@ -72,11 +72,10 @@ struct Contraction {
 
 class Lowering {
 public:
-  Lowering(Graph& graph, bool has_bf16, Remarks& remarks)
+  Lowering(Graph& graph, Remarks& remarks)
       : graph(graph),
         remarks(remarks),
         asked(*graph.precision),
-        has_bf16(has_bf16),
         is_integer(asked.type == DType::i8),
         type(is_integer ? DType::u8 : asked.type)
   {
@@ -286,14 +285,15 @@ private:
     if (c.b < 0)
       return;
     const bool is_large = c.is_read_once && elements(value(c.b).type.shape) >= large;
+    if (is_integer && is_candidate(c) && asked.wide.contains(value(c.a).name)) {
+      c.is_wide = true;
+      remarks.add(op.location, fmt::format("{} multiplies bf16: 8 bits are too few for {}", value(op.outputs[0]).name,
+                                           value(c.a).name));
+      return;
+    }
     if (is_candidate(c) && (!is_integer || has_code(op, c))) {
       want(c.a);
       remarks.add(op.location, fmt::format("{} multiplies {}", value(op.outputs[0]).name, to_string(asked.type)));
-      return;
-    }
-    if (is_candidate(c) && has_bf16 && asked.wide.contains(value(c.a).name)) {
-      c.is_wide = true;
-      remarks.add(op.location, fmt::format("{} multiplies bf16", value(op.outputs[0]).name));
       return;
     }
     c.has_neighbours = false;
@@ -307,9 +307,7 @@ private:
   {
     const auto range = asked.ranges.find(value(c.a).name);
     std::string why;
-    if (asked.wide.contains(value(c.a).name))
-      why = fmt::format("8 bits are too few for {}", value(c.a).name);
-    else if (range == asked.ranges.end())
+    if (range == asked.ranges.end())
       why = fmt::format("the range of {} is not known", value(c.a).name);
     else if (c.reaches_outside && std::any_of(range->second.begin(), range->second.end(),
                                               [](const LowPrecision::Range& of_channel) { return of_channel.low < 0; }))
@@ -848,7 +846,6 @@ private:
   Graph& graph;
   Remarks& remarks;
   LowPrecision asked;
-  const bool has_bf16; // the machine has products of it
   const bool is_integer;
   const DType type;                                       // of the data, where no other is said
   std::vector<bool> is_parameter;                         // by value
@@ -869,13 +866,13 @@ std::vector<ToCalibrate> values_to_calibrate(const Graph& graph)
     return {};
   Graph copy = graph;
   Remarks remarks;
-  return Lowering(copy, true, remarks).candidates();
+  return Lowering(copy, remarks).candidates();
 }
 
-void lower_precision(Graph& graph, const Target& target, Remarks& remarks)
+void lower_precision(Graph& graph, const Target&, Remarks& remarks)
 {
   if (graph.precision)
-    Lowering(graph, target.dot_bf16, remarks).run();
+    Lowering(graph, remarks).run();
 }
 
 } // namespace cnnc
