@@ -111,7 +111,7 @@ public:
     std::vector<ToCalibrate> found;
     for (const auto& [number, narrow_type] : wanted)
       if (!asked.ranges.contains(value(number).name) && !asked.wide.contains(value(number).name))
-        found.push_back({value(number).name, weights_behind(number)});
+        found.push_back({value(number).name, weights_behind(number), multiplications(number)});
     return found;
   }
 
@@ -271,6 +271,21 @@ private:
       if (c.a == number && is_candidate(c) && c.weight_input)
         found.push_back({value(c.b).name, c.weight_channel, *c.weight_input});
     return found;
+  }
+
+  int64_t multiplications(int number) const
+  {
+    int64_t count = 0;
+    for (size_t o = 0; o < contractions.size(); ++o) {
+      const Contraction& c = contractions[o];
+      if (c.a != number || !is_candidate(c))
+        continue;
+      int64_t points = 1;
+      for (const Index& index : formula_of(graph, graph.ops[o]).statements[c.statement].indices)
+        points *= index.extent.batch ? 1 : index.extent.size;
+      count += points;
+    }
+    return count;
   }
 
   // ---- what becomes narrow ----

@@ -14,6 +14,7 @@ struct ToCalibrate {
   };
   std::string name;
   std::vector<Weight> weights = {};
+  int64_t multiplications = 0; // of those contractions, for an image; 0 where it is only moved
 };
 
 std::vector<ToCalibrate> values_to_calibrate(const Graph&);

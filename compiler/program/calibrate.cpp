@@ -2,7 +2,9 @@
 
 #include "compiler/program/quantization_range.h"
 #include "compiler/program/random_crop.h"
+#include "compiler/program/rounding_switch.h"
 #include "compiler/program/run_input.h"
+#include "compiler/program/wide_values.h"
 #include "passes/lower_precision.h"
 #include "runtime/model.h"
 #include "runtime/weights.h"
@@ -13,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fmt/format.h>
+#include <utility>
 
 namespace cnnc {
 
@@ -21,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t inputs_wanted = 64;
+constexpr size_t inputs_for_each = 12; // value whose rounding is tried
 
 bool is_input_file(const fs::path& path)
 {
@@ -105,7 +109,8 @@ public:
 
   const cnn_model& model() const { return *loaded.model; }
 
-  std::vector<Tensor> run(const Tensor& input) const
+  // `others`: inputs by name; `input` is for the one that is not among them.
+  std::vector<Tensor> run(const Tensor& input, const NamedTensors& others = {}) const
   {
     const int64_t batch = has_images(model().inputs[0]) ? input.dims[0] / -model().inputs[0].dims[0] : 1;
     std::vector<Tensor> outputs;
@@ -114,9 +119,13 @@ public:
       outputs.emplace_back(dtype_of(model().outputs[o]), dims_of(model().outputs[o], batch));
     for (Tensor& output : outputs)
       out.push_back(output.bytes.data());
-    const void* in = input.bytes.data();
+    std::vector<const void*> in;
+    for (int32_t i = 0; i < model().input_count; ++i) {
+      const auto other = others.find(model().inputs[i].name);
+      in.push_back((other == others.end() ? input : other->second).bytes.data());
+    }
     const Block workspace = workspace_of(model(), batch, 1, CNN_FORWARD);
-    check(model(), model().forward(parameters.data(), batch, &in, out.data(), workspace.data(), nullptr),
+    check(model(), model().forward(parameters.data(), batch, in.data(), out.data(), workspace.data(), nullptr),
           "run forward");
     return outputs;
   }
@@ -201,12 +210,78 @@ std::vector<Watched> watch(Graph& graph, const std::vector<ToCalibrate>& values)
   return watched;
 }
 
-LowPrecision::Ranges ranges_of(const Watched& watched, const std::vector<Tensor>& outputs)
+std::vector<ChannelWeights> weights_of(const Watched& watched, const std::vector<Tensor>& outputs)
 {
   std::vector<ChannelWeights> weights;
   for (size_t w = 0; w < watched.weights.size(); ++w)
     weights.push_back({outputs[watched.weights[w]], watched.value.weights[w].output, watched.value.weights[w].input});
-  return balanced_ranges(watched.channels, weights);
+  return weights;
+}
+
+// What the network says, for comparisons: of probabilities, what they were made from, as those of sure answers are one or
+// zero whatever happens.
+std::vector<int> scores_of(const Graph& graph)
+{
+  std::vector<int> scores;
+  for (int output : graph.outputs) {
+    const Value& value = graph.values[static_cast<size_t>(output)];
+    const Op& op = graph.ops[static_cast<size_t>(value.op)];
+    const bool is_softmax = op.def == find_op("softmax") || op.def == find_op("log_softmax");
+    const int score = is_softmax ? op.inputs[0] : output;
+    if (graph.values[static_cast<size_t>(score)].type.dtype == DType::f32 &&
+        graph.values[static_cast<size_t>(score)].kind == ValueKind::result)
+      scores.push_back(score);
+  }
+  return scores;
+}
+
+struct Difference {
+  double square = 0, square_of_difference = 0;
+
+  void add(const std::vector<Tensor>& expected, const std::vector<Tensor>& found)
+  {
+    for (size_t o = 0; o < expected.size(); ++o)
+      for (int64_t i = 0; i < expected[o].size(); ++i) {
+        const double e = expected[o].get(i), d = found[o].get(i) - e;
+        square += e * e;
+        square_of_difference += d * d;
+      }
+  }
+};
+
+// What 8 bits for each value that is multiplied do to what the network says, by what they do alone: the data is rounded
+// in a network that is else f32, and what rounding the weights does to the same results is in proportion.
+std::set<std::string> values_to_widen(const Runner& runner, const std::vector<Tensor>& inputs,
+                                      const std::vector<Watched>& watched, const std::vector<double>& of_weights,
+                                      const std::map<std::string, LowPrecision::Ranges>& ranges)
+{
+  NamedTensors codes;
+  for (const Watched& of_value : watched)
+    if (of_value.value.multiplications > 0)
+      codes[code_name(of_value.value.name)] = code_of(LowPrecision::Ranges(of_value.channels.size()));
+  std::vector<std::vector<Tensor>> expected;
+  for (const Tensor& input : inputs)
+    expected.push_back(runner.run(input, codes));
+  std::vector<NarrowValue> narrow;
+  std::vector<std::string> names;
+  for (size_t v = 0; v < watched.size(); ++v) {
+    const ToCalibrate& value = watched[v].value;
+    if (value.multiplications == 0)
+      continue;
+    Tensor& code = codes.at(code_name(value.name));
+    const Tensor none = std::exchange(code, code_of(ranges.at(value.name)));
+    Difference difference;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      difference.add(expected[i], runner.run(inputs[i], codes));
+    code = none;
+    const double error = difference.square > 0 ? difference.square_of_difference / difference.square : 0;
+    narrow.push_back({error * (1 + of_weights[v]), value.multiplications});
+    names.push_back(value.name);
+  }
+  std::set<std::string> wide;
+  for (size_t i : wide_values(narrow))
+    wide.insert(names[i]);
+  return wide;
 }
 
 } // namespace
@@ -230,15 +305,20 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     return;
   // Before more is compiled.
   files_of(options.calibration);
-  std::vector<Watched> watched = watch(graph, values);
-  CompileOptions second = first;
-  second.low_precision.reset();
-  second.passes = passes(options.level, false);
-  std::erase(second.passes, "prepare_parameters"); // what follows from parameters is an output here
-  Compiled rest = compile(std::move(compiled.program), second);
-  if (second.weights.empty() && !compiled.weights.empty())
-    rest.weights = std::move(compiled.weights);
-  const Runner runner(std::move(rest), weights, seed);
+  const auto finish = [&](Program program, bool prepared) {
+    CompileOptions second = first;
+    second.low_precision.reset();
+    second.passes = passes(options.level, false);
+    if (!prepared)
+      std::erase(second.passes, "prepare_parameters");
+    Compiled rest = compile(std::move(program), second);
+    if (second.weights.empty())
+      rest.weights = compiled.weights;
+    return Runner(std::move(rest), weights, seed);
+  };
+  Program watching = compiled.program;
+  std::vector<Watched> watched = watch(watching.functions[0], values);
+  const Runner runner = finish(std::move(watching), false); // what follows from parameters is an output here
   std::vector<Tensor> inputs = inputs_of(network, runner.model(), options.calibration), outputs;
   for (Tensor& crop : crops_of(network, runner.model().inputs[0], options.calibration))
     inputs.push_back(std::move(crop));
@@ -247,8 +327,27 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     for (Watched& of_value : watched)
       add_channels(of_value.channels, outputs[of_value.place]);
   }
-  for (const Watched& of_value : watched)
-    options.low_precision->ranges[of_value.value.name] = ranges_of(of_value, outputs);
+  std::map<std::string, LowPrecision::Ranges>& ranges = options.low_precision->ranges;
+  std::vector<double> of_weights;
+  std::vector<std::string> multiplied;
+  for (const Watched& of_value : watched) {
+    const std::vector<ChannelWeights> behind = weights_of(of_value, outputs);
+    ranges[of_value.value.name] = balanced_ranges(of_value.channels, behind);
+    of_weights.push_back(error_of_weights(ranges[of_value.value.name], of_value.channels, behind));
+    if (of_value.value.multiplications > 0)
+      multiplied.push_back(of_value.value.name);
+  }
+  graph.outputs = scores_of(graph);
+  if (multiplied.empty() || graph.outputs.empty())
+    return;
+  add_rounding_switches(graph, multiplied);
+  std::vector<Tensor> some;
+  for (size_t i = 0; i < inputs.size(); i += std::max<size_t>(inputs.size() / inputs_for_each, 1))
+    some.push_back(std::move(inputs[i]));
+  options.low_precision->wide =
+      values_to_widen(finish(std::move(compiled.program), true), some, watched, of_weights, ranges);
+  for (const std::string& name : options.low_precision->wide)
+    ranges.erase(name);
 }
 
 std::string accuracy_report(const Network& network, const CompileOptions& options, const std::string& weights,

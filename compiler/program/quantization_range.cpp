@@ -29,6 +29,14 @@ struct Reader {
     return sum * taps;
   }
 
+  double of_data(const std::vector<double>& steps) const
+  {
+    double sum = 0;
+    for (size_t c = 0; c < steps.size(); ++c)
+      sum += steps[c] * steps[c] * energy[c];
+    return sum;
+  }
+
   // Of what it computes, were the channels independent.
   double signal(const std::vector<double>& variances) const
   {
@@ -125,6 +133,27 @@ LowPrecision::Ranges balanced_ranges(const std::vector<QuantizationRange>& chann
     range.low *= width > 0 ? 255 * steps[c] / width : 0;
   }
   return ranges;
+}
+
+double error_of_weights(const LowPrecision::Ranges& ranges, const std::vector<QuantizationRange>& channels,
+                        const std::vector<ChannelWeights>& weights)
+{
+  std::vector<double> steps, variances;
+  double in_steps = 0, of_data = 0, of_weights = 0;
+  for (size_t c = 0; c < channels.size(); ++c) {
+    steps.push_back((ranges[c].high - ranges[c].low) / 255);
+    variances.push_back(channels[c].variance());
+    if (steps[c] > 0)
+      in_steps += variances[c] / (steps[c] * steps[c]);
+  }
+  for (const ChannelWeights& of_reader : weights) {
+    const Reader reader = reader_of(of_reader);
+    if (const double signal = reader.signal(variances); signal > 0) {
+      of_data += reader.of_data(steps) / signal;
+      of_weights += reader.of_weights(steps) * in_steps / signal;
+    }
+  }
+  return of_data > 0 && std::isfinite(of_weights) ? of_weights / of_data : 0;
 }
 
 } // namespace cnnc

@@ -38,4 +38,8 @@ struct ChannelWeights {
 LowPrecision::Ranges balanced_ranges(const std::vector<QuantizationRange>& channels,
                                      const std::vector<ChannelWeights>& weights);
 
+// The weights' part in what rounding to these ranges does to the results, over the data's (of variances).
+double error_of_weights(const LowPrecision::Ranges& ranges, const std::vector<QuantizationRange>& channels,
+                        const std::vector<ChannelWeights>& weights);
+
 } // namespace cnnc
