@@ -96,7 +96,7 @@ public:
     // Last: what another reader has as integers is there already.
     for (Contraction& c : contractions)
       if (c.is_wide)
-        c.is_wide = wanted.try_emplace(c.a, DType::bf16).first->second == DType::bf16;
+        c.is_wide = want(c.a, DType::bf16) == DType::bf16;
     if (is_integer)
       find_codes();
     rewrite();
@@ -107,7 +107,7 @@ public:
   {
     for (const Contraction& c : contractions)
       if (c.b >= 0 && is_candidate(c))
-        want(c.a);
+        want(c.a, type);
     std::vector<ToCalibrate> found;
     for (const auto& [number, narrow_type] : wanted)
       if (!asked.ranges.contains(value(number).name) && !asked.wide.contains(value(number).name))
@@ -307,7 +307,7 @@ private:
       return;
     }
     if (is_candidate(c) && (!is_integer || has_code(op, c))) {
-      want(c.a);
+      want(c.a, type);
       remarks.add(op.location, fmt::format("{} multiplies {}", value(op.outputs[0]).name, to_string(asked.type)));
       return;
     }
@@ -332,18 +332,25 @@ private:
     return why.empty();
   }
 
-  // `number` shall exist in the narrow type; and what it was moved from, if it was only moved.
-  void want(int number)
+  // `number` shall exist in a narrow type; and what it was moved from, if it was only moved, unless that has another one.
+  // Returns the type that it has.
+  DType want(int number, DType to)
   {
-    if (!wanted.try_emplace(number, type).second || value(number).kind != ValueKind::result)
-      return;
+    const auto [found, is_new] = wanted.try_emplace(number, to);
+    if (!is_new || value(number).kind != ValueKind::result)
+      return found->second;
     const Op& op = graph.ops[static_cast<size_t>(value(number).op)];
-    if (!only_moves(op))
-      return;
+    const auto has_other = [&](int input) {
+      const auto other = wanted.find(input);
+      return other != wanted.end() && other->second != to;
+    };
+    if (!only_moves(op) || std::any_of(op.inputs.begin(), op.inputs.end(), has_other))
+      return to;
     moved.insert(value(number).op);
     for (int input : op.inputs)
       if (input >= 0)
-        want(input);
+        want(input, to);
+    return to;
   }
 
   // One result, each element of which is some element of an operand, or a zero.
@@ -379,7 +386,8 @@ private:
         take_ranges(number);
       }
     for (int o : moved)
-      join_moved(graph.ops[static_cast<size_t>(o)]);
+      if (const Op& op = graph.ops[static_cast<size_t>(o)]; wanted.at(op.outputs[0]) == DType::u8)
+        join_moved(op);
     for (const Contraction& c : contractions)
       if (c.has_neighbours && !c.is_wide && !c.weight_input)
         codes.join_all(c.a);
@@ -469,7 +477,7 @@ private:
       if (input >= 0)
         input = narrow.at(input);
     const int to = op.outputs[0];
-    narrow_op.outputs = {new_value(to, type)};
+    narrow_op.outputs = {new_value(to, wanted.at(to))};
     narrow[to] = narrow_op.outputs[0];
     append(std::move(narrow_op));
     if (std::find(graph.outputs.begin(), graph.outputs.end(), to) != graph.outputs.end())
