@@ -118,6 +118,9 @@ Program program_of(const Network& network, const CompileOptions& options)
       convert_precision(function, DType::f32, options.precision);
   if (options.low_precision && !program.functions.empty())
     program.functions[0].precision = options.low_precision;
+  for (const auto& [name, tensor] : options.rounded)
+    if (const int number = program.functions[0].find(name); number >= 0)
+      program.functions[0].values[static_cast<size_t>(number)].data = std::make_shared<const Tensor>(tensor);
   return program;
 }
 
@@ -157,6 +160,9 @@ Compiled compile(Program program, const CompileOptions& options)
     compiled.flags += " --precision " + name_of(*options.low_precision);
   if (!options.weights.empty())
     compiled.weights = read_weights(options.weights, compiled.program.functions[0]);
+  for (const auto& [name, tensor] : options.rounded)
+    if (const auto found = compiled.weights.find(name); found != compiled.weights.end())
+      found->second = tensor;
   RunOptions run;
   run.level = options.level;
   run.verify_each = options.verify;

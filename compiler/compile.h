@@ -21,6 +21,7 @@ struct CompileOptions {
   std::optional<int64_t> winograd_bytes; // likewise
   std::optional<LowPrecision> low_precision;  // of forward
   std::vector<std::string> calibration;       // pictures from which its ranges come: see program/calibrate.h
+  NamedTensors rounded;                       // parameters as they are to be rounded: instead of those of `weights`
   bool verify = true;                         // after each pass
   std::string weights;                        // as in runtime/weights.h, embedded; "" for none
   std::string print_after;                    // a pass, "all", or ""

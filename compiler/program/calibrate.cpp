@@ -4,6 +4,7 @@
 #include "compiler/program/random_crop.h"
 #include "compiler/program/rounding_switch.h"
 #include "compiler/program/run_input.h"
+#include "compiler/program/weight_rounding.h"
 #include "compiler/program/wide_values.h"
 #include "passes/lower_precision.h"
 #include "runtime/model.h"
@@ -176,6 +177,7 @@ struct Watched {
   size_t place;
   std::vector<size_t> weights;
   std::vector<QuantizationRange> channels = {};
+  SecondMoments moments = {}; // where they are wanted
 };
 
 size_t place_of(Graph& graph, int value)
@@ -204,7 +206,7 @@ std::vector<Watched> watch(Graph& graph, const std::vector<ToCalibrate>& values)
       value = as_result(graph, value, "identity");
     Watched made{of_value, place_of(graph, value), {}};
     for (const ToCalibrate::Weight& weight : of_value.weights)
-      made.weights.push_back(place_of(graph, as_result(graph, graph.find(weight.name), "abs")));
+      made.weights.push_back(place_of(graph, as_result(graph, graph.find(weight.name), "identity")));
     watched.push_back(std::move(made));
   }
   return watched;
@@ -284,6 +286,35 @@ std::set<std::string> values_to_widen(const Runner& runner, const std::vector<Te
   return wide;
 }
 
+// The parameters that are multiplied with those values, by name; not those that several values meet.
+NamedTensors rounded_weights(const Graph& graph, const std::vector<Watched>& watched,
+                             const std::vector<Tensor>& outputs,
+                             const std::map<std::string, LowPrecision::Ranges>& ranges)
+{
+  NamedTensors rounded;
+  std::map<std::string, int> readers;
+  for (const Watched& of_value : watched)
+    for (const ToCalibrate::Weight& weight : of_value.value.weights)
+      ++readers[weight.name];
+  for (const Watched& of_value : watched) {
+    const auto found = ranges.find(of_value.value.name);
+    if (found == ranges.end() || of_value.moments.channels() == 0)
+      continue;
+    std::vector<double> scales;
+    for (const LowPrecision::Range& range : found->second)
+      scales.push_back(range.high > range.low ? static_cast<float>((range.high - range.low) / 255) : 1);
+    for (size_t w = 0; w < of_value.weights.size(); ++w) {
+      const ToCalibrate::Weight& weight = of_value.value.weights[w];
+      const int number = graph.find(weight.name);
+      if (readers[weight.name] == 1 && number >= 0 &&
+          graph.values[static_cast<size_t>(number)].kind == ValueKind::parameter)
+        rounded[weight.name] =
+            round_weights(outputs[of_value.weights[w]], weight.output, weight.input, scales, of_value.moments);
+    }
+  }
+  return rounded;
+}
+
 } // namespace
 
 void calibrate(const Network& network, CompileOptions& options, const std::string& weights, uint64_t seed)
@@ -324,8 +355,12 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     inputs.push_back(std::move(crop));
   for (const Tensor& input : inputs) {
     outputs = runner.run(input);
-    for (Watched& of_value : watched)
-      add_channels(of_value.channels, outputs[of_value.place]);
+    for (Watched& of_value : watched) {
+      const Tensor& value = outputs[of_value.place];
+      add_channels(of_value.channels, value);
+      if (!of_value.weights.empty() && value.dims.size() > 1 && value.dims[1] <= most_channels_together)
+        of_value.moments.add(value);
+    }
   }
   std::map<std::string, LowPrecision::Ranges>& ranges = options.low_precision->ranges;
   std::vector<double> of_weights;
@@ -338,16 +373,16 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
       multiplied.push_back(of_value.value.name);
   }
   graph.outputs = scores_of(graph);
-  if (multiplied.empty() || graph.outputs.empty())
-    return;
-  add_rounding_switches(graph, multiplied);
-  std::vector<Tensor> some;
-  for (size_t i = 0; i < inputs.size(); i += std::max<size_t>(inputs.size() / inputs_for_each, 1))
-    some.push_back(std::move(inputs[i]));
-  options.low_precision->wide =
-      values_to_widen(finish(std::move(compiled.program), true), some, watched, of_weights, ranges);
-  for (const std::string& name : options.low_precision->wide)
-    ranges.erase(name);
+  if (!multiplied.empty() && !graph.outputs.empty()) {
+    add_rounding_switches(graph, multiplied);
+    std::vector<Tensor> some;
+    for (size_t i = 0; i < inputs.size(); i += std::max<size_t>(inputs.size() / inputs_for_each, 1))
+      some.push_back(std::move(inputs[i]));
+    options.low_precision->wide = values_to_widen(finish(compiled.program, true), some, watched, of_weights, ranges);
+    for (const std::string& name : options.low_precision->wide)
+      ranges.erase(name);
+  }
+  options.rounded = rounded_weights(program_of(network, {}).functions[0], watched, outputs, ranges);
 }
 
 std::string accuracy_report(const Network& network, const CompileOptions& options, const std::string& weights,
@@ -356,6 +391,7 @@ std::string accuracy_report(const Network& network, const CompileOptions& option
   const CompileOptions narrow = to_run(options);
   CompileOptions wide = narrow;
   wide.low_precision.reset();
+  wide.rounded.clear();
   const Runner reference(compile(network, wide), weights, seed), runner(compile(network, narrow), weights, seed);
   double square = 0, square_of_difference = 0, largest = 0;
   int64_t pictures = 0, agree = 0;
