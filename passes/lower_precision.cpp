@@ -111,7 +111,7 @@ public:
     std::vector<ToCalibrate> found;
     for (const auto& [number, narrow_type] : wanted)
       if (!asked.ranges.contains(value(number).name) && !asked.wide.contains(value(number).name))
-        found.push_back({value(number).name, weights_behind(number), multiplications(number)});
+        found.push_back(with_work({value(number).name, weights_behind(number)}, number));
     return found;
   }
 
@@ -273,9 +273,8 @@ private:
     return found;
   }
 
-  int64_t multiplications(int number) const
+  ToCalibrate with_work(ToCalibrate of, int number) const
   {
-    int64_t count = 0;
     for (size_t o = 0; o < contractions.size(); ++o) {
       const Contraction& c = contractions[o];
       if (c.a != number || !is_candidate(c))
@@ -283,9 +282,10 @@ private:
       int64_t points = 1;
       for (const Index& index : formula_of(graph, graph.ops[o]).statements[c.statement].indices)
         points *= index.extent.batch ? 1 : index.extent.size;
-      count += points;
+      of.multiplications += points;
+      of.weight_elements += elements(value(c.b).type.shape);
     }
-    return count;
+    return of;
   }
 
   // ---- what becomes narrow ----

@@ -14,7 +14,8 @@ struct ToCalibrate {
   };
   std::string name;
   std::vector<Weight> weights = {};
-  int64_t multiplications = 0; // of those contractions, for an image; 0 where it is only moved
+  // Of those contractions, for an image, and of their weights; 0 where it is only moved.
+  int64_t multiplications = 0, weight_elements = 0;
 };
 
 std::vector<ToCalibrate> values_to_calibrate(const Graph&);

@@ -20,7 +20,7 @@ private:
 };
 
 // As many channels as can be looked at together: the time grows with their cube.
-constexpr int64_t most_channels_together = 2048;
+constexpr int64_t most_channels_together = 1024;
 
 // The weights that lower_precision will round to the integers which are best for data of these moments; `scales` are those
 // of the data's channels, the weights' dimension `input`; those of each number of dimension `output` have one step, which

@@ -7,7 +7,7 @@ namespace cnnc {
 
 namespace {
 
-constexpr double error_wanted = 0.015, most_multiplications = 1. / 8;
+constexpr double error_wanted = 0.015, most_time = 1. / 8, worth = 4;
 
 } // namespace
 
@@ -15,20 +15,19 @@ std::vector<size_t> wide_values(const std::vector<NarrowValue>& values)
 {
   std::vector<size_t> order(values.size()), wide;
   std::iota(order.begin(), order.end(), size_t{0});
-  const auto gain = [&](size_t i) { return values[i].error / static_cast<double>(values[i].multiplications); };
+  const auto gain = [&](size_t i) { return values[i].error / values[i].time; };
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return gain(a) > gain(b); });
-  double error = 0, budget = 0;
+  double error = 0, time = 0, taken = 0;
   for (const NarrowValue& value : values) {
     error += value.error;
-    budget += most_multiplications * static_cast<double>(value.multiplications);
+    time += value.time;
   }
   for (size_t i : order) {
-    if (error <= error_wanted * error_wanted)
+    if (error <= error_wanted * error_wanted || gain(i) * time < worth * error)
       break;
-    const auto cost = static_cast<double>(values[i].multiplications);
-    if (cost > budget)
+    if (taken + values[i].time > most_time * time)
       continue;
-    budget -= cost;
+    taken += values[i].time;
     error -= values[i].error;
     wide.push_back(i);
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
 namespace cnnc {
@@ -10,12 +9,12 @@ namespace cnnc {
 // A value that contractions multiply.
 struct NarrowValue {
   double error; // of the outputs where it alone has 8 bits, and its weights: squared, relative to the outputs
-  int64_t multiplications; // of those contractions
+  double time;  // that those contractions take, in any unit
 };
 
-// The numbers of those that are to have more bits. Errors of several add up, as they are independent; a product of 16
-// bits takes the time of two. So the ones whose error is largest for their multiplications, until the others together err
-// by no more than 1.5 % (L2), as long as all of them are no more than an eighth of the multiplications.
+// The numbers of those that are to have more bits. Errors of several add up, as they are independent. So the ones whose
+// error is largest for their time, while one is at least four times as much of the error that is left as it is of the
+// time, until the others together err by 1.5 % (L2), and no more than an eighth of the time.
 std::vector<size_t> wide_values(const std::vector<NarrowValue>&);
 
 } // namespace cnnc

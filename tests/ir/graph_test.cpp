@@ -177,11 +177,17 @@ TEST_CASE("ranges of integers are part of the text, of a value or of each channe
                              "  output %y\n"
                              "  precision i8\n";
   const auto with = [&](const std::string& range) { return before + "  range " + range + "\n}\n"; };
-  for (const char* range : {"%x = -1, 2.5", "%x = [-1, 2.5], [0, 0.0625], [0, 0]", "%y.later = [0, 1], [0, 2]"}) {
+  for (const char* range : {"%x = -1, 2.5", "%x = [-1, 2.5], [0, 0.0625], [0, 0]", "%y.later = [0, 1], [0, 2]",
+                            "%x = -1, 2.5, 0.25", "%x = [-1, 2.5, -0.5], [0, 0.0625], [0, 0]", "%x = bf16"}) {
     const Graph graph = parse_graph(source(with(range)));
     CHECK_EQ(to_string(graph), with(range));
   }
   CHECK_EQ(parse_graph(source(with("%x = [-1, 2], [0, 3], [0, 4]"))).precision->ranges.at("x")[1].high, 3);
+  CHECK_EQ(parse_graph(source(with("%x = [-1, 2], [0, 3, 1.5], [0, 4]"))).precision->ranges.at("x")[1].mean, 1.5);
+  CHECK(parse_graph(source(with("%x = bf16"))).precision->wide.contains("x"));
+  CHECK(has(read_message(with("%x = 0, 1\n  range %x = bf16")), "the range of 'x' stands twice"));
+  CHECK(has(read_message(with("%x = bf16\n  range %x = 0, 1")), "the range of 'x' stands twice"));
+  CHECK(has(read_message(with("%x = 0, 1, inf")), "the mean of 'x' is not finite"));
   CHECK(has(read_message(with("%x = [0, 1], [0, 2]")), "net.ir:5:"));
   CHECK(has(read_message(with("%x = [0, 1], [0, 2]")), "2 ranges are given for 'x', which has 3 channels"));
   CHECK(has(read_message(with("%x = [0, 1], [0, 2], [0, 3], [0, 4]")), "4 ranges are given"));
