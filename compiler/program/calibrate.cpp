@@ -177,7 +177,8 @@ struct Watched {
   size_t place;
   std::vector<size_t> weights;
   std::vector<QuantizationRange> channels = {};
-  SecondMoments moments = {}; // where they are wanted
+  std::vector<size_t> to_round = {}; // of `weights`
+  SecondMoments moments = {};        // where there are such
 };
 
 size_t place_of(Graph& graph, int value)
@@ -292,30 +293,42 @@ std::set<std::string> values_to_widen(const Runner& runner, const std::vector<Te
   return wide;
 }
 
-// The parameters that are multiplied with those values, by name; not those that several values meet.
-NamedTensors rounded_weights(const Graph& graph, const std::vector<Watched>& watched,
-                             const std::vector<Tensor>& outputs,
-                             const std::map<std::string, LowPrecision::Ranges>& ranges)
+// Parameters whose numbers are in the network, `weights` among them, and which meet one value only.
+void find_weights_to_round(std::vector<Watched>& watched, const Graph& graph, const NamedTensors& weights)
 {
-  NamedTensors rounded;
   std::map<std::string, int> readers;
   for (const Watched& of_value : watched)
     for (const ToCalibrate::Weight& weight : of_value.value.weights)
       ++readers[weight.name];
+  for (Watched& of_value : watched)
+    for (size_t w = 0; w < of_value.value.weights.size(); ++w) {
+      const ToCalibrate::Weight& weight = of_value.value.weights[w];
+      const int number = graph.find(weight.name);
+      if (number < 0 || readers[weight.name] > 1)
+        continue;
+      const Value& value = graph.values[static_cast<size_t>(number)];
+      if (value.kind == ValueKind::parameter && (value.data || weights.contains(weight.name)) &&
+          value.type.shape[weight.input].size <= most_channels_together)
+        of_value.to_round.push_back(w);
+    }
+}
+
+// By name.
+NamedTensors rounded_weights(const std::vector<Watched>& watched, const std::vector<Tensor>& outputs,
+                             const std::map<std::string, LowPrecision::Ranges>& ranges)
+{
+  NamedTensors rounded;
   for (const Watched& of_value : watched) {
     const auto found = ranges.find(of_value.value.name);
-    if (found == ranges.end() || of_value.moments.channels() == 0)
+    if (found == ranges.end())
       continue;
     std::vector<double> scales;
     for (const LowPrecision::Range& range : found->second)
       scales.push_back(range.high > range.low ? static_cast<float>((range.high - range.low) / 255) : 1);
-    for (size_t w = 0; w < of_value.weights.size(); ++w) {
+    for (size_t w : of_value.to_round) {
       const ToCalibrate::Weight& weight = of_value.value.weights[w];
-      const int number = graph.find(weight.name);
-      if (readers[weight.name] == 1 && number >= 0 &&
-          graph.values[static_cast<size_t>(number)].kind == ValueKind::parameter)
-        rounded[weight.name] =
-            round_weights(outputs[of_value.weights[w]], weight.output, weight.input, scales, of_value.moments);
+      rounded[weight.name] =
+          round_weights(outputs[of_value.weights[w]], weight.output, weight.input, scales, of_value.moments);
     }
   }
   return rounded;
@@ -355,6 +368,7 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
   };
   Program watching = compiled.program;
   std::vector<Watched> watched = watch(watching.functions[0], values);
+  find_weights_to_round(watched, program_of(network, {}).functions[0], compiled.weights);
   const Runner runner = finish(std::move(watching), false); // what follows from parameters is an output here
   std::vector<Tensor> inputs = inputs_of(network, runner.model(), options.calibration), outputs;
   for (Tensor& crop : crops_of(network, runner.model().inputs[0], options.calibration))
@@ -364,7 +378,7 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     for (Watched& of_value : watched) {
       const Tensor& value = outputs[of_value.place];
       add_channels(of_value.channels, value);
-      if (!of_value.weights.empty() && value.dims.size() > 1 && value.dims[1] <= most_channels_together)
+      if (!of_value.to_round.empty())
         of_value.moments.add(value);
     }
   }
@@ -388,7 +402,7 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     for (const std::string& name : options.low_precision->wide)
       ranges.erase(name);
   }
-  options.rounded = rounded_weights(program_of(network, {}).functions[0], watched, outputs, ranges);
+  options.rounded = rounded_weights(watched, outputs, ranges);
 }
 
 std::string accuracy_report(const Network& network, const CompileOptions& options, const std::string& weights,

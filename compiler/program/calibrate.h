@@ -5,10 +5,11 @@
 
 namespace cnnc {
 
-// Where `options` ask for integers: runs the network as it is on options.calibration and puts the ranges of all values
-// that lower_precision wants to know into options.low_precision: for each picture all but the outermost ten thousandth
-// of the numbers at either end. Values that the network itself quantizes need none. `weights`: of the parameters that are not in the network, or "". Throws Error: no
-// pictures, or such that cannot be read.
+// Where `options` ask for integers: runs the network as it is on options.calibration, and on random parts of these
+// pictures where they are few. options.low_precision gets the ranges and means of the values that lower_precision wants to
+// know, and those for which 8 bits are too few (wide_values.h); options.rounded gets weights (weight_rounding.h). Values
+// that the network itself quantizes need nothing. `weights`: of the parameters that are not in the network, or "": what is
+// loaded from there later is rounded to the nearest. Throws Error: no pictures, or such that cannot be read.
 void calibrate(const Network&, CompileOptions& options, const std::string& weights, uint64_t seed);
 
 // "3 pictures: 3 of 3 have the same largest output as f32; relative difference 0.0021 (L2), largest 0.013"
