@@ -7,7 +7,7 @@ namespace cnnc {
 
 namespace {
 
-constexpr double error_wanted = 0.015, most_time = 1. / 8, worth = 4;
+constexpr double error_wanted = 0.015, most_time = 1. / 7, worth = 3;
 
 } // namespace
 

@@ -13,8 +13,8 @@ struct NarrowValue {
 };
 
 // The numbers of those that are to have more bits. Errors of several add up, as they are independent. So the ones whose
-// error is largest for their time, while one is at least four times as much of the error that is left as it is of the
-// time, until the others together err by 1.5 % (L2), and no more than an eighth of the time.
+// error is largest for their time, while one is at least three times as much of the error that is left as it is of the
+// time, until the others together err by 1.5 % (L2), and no more than a seventh of the time.
 std::vector<size_t> wide_values(const std::vector<NarrowValue>&);
 
 } // namespace cnnc

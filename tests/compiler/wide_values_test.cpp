@@ -25,11 +25,11 @@ TEST_CASE("where no value stands out, or the error is small, none is wide")
   CHECK(wide_values(values) == std::vector<size_t>{3});
 }
 
-TEST_CASE("wide values take an eighth of the time at most")
+TEST_CASE("wide values take a seventh of the time at most")
 {
   std::vector<NarrowValue> values(20, {1e-6, 100});
   values[2] = {1, 400};    // more than that by itself
-  values[7] = {1e-2, 100}; // four times its part in the time, of what is left: not with that one
+  values[7] = {1e-2, 100}; // three times its part in the time, of what is left: not with that one
   CHECK(wide_values(values).empty());
   values[2].error = 1e-2;
   CHECK(wide_values(values) == std::vector<size_t>{7});
