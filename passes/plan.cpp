@@ -758,7 +758,8 @@ private:
 
   // Weights are asked for a tile before they are multiplied: a network has more of them than a cache keeps from one call
   // to the next. Those that leave the second cache before they are read again, and have no such tile, are asked for as
-  // they go on; channels of a picture, in a tile of which each block is a few lines far from the last, a block before.
+  // they go on; channels of a picture, in a tile of which each block is a few lines far from the last, a block before, or
+  // a tile before where they come from farther than the second cache.
   void find_streams()
   {
     const int lanes = chosen_lanes();
@@ -783,8 +784,10 @@ private:
             continue;
           break;
         }
-        const int64_t next = is_batch && lane == Lane::broadcast && bytes > target.l1_bytes ? next_block(access) : 0;
-        if (next > 0) {
+        if (!is_batch || lane != Lane::broadcast || bytes <= target.l1_bytes)
+          continue;
+        const int64_t pixels = bytes > target.l2_bytes / 2 ? next_pixels(access) : 0;
+        if (const int64_t next = pixels > 0 ? pixels : next_block(access); next > 0) {
           result.streams.push_back({static_cast<int>(b), next});
           break;
         }
@@ -839,6 +842,23 @@ private:
         bytes += strides[a] * (size / axis.divide) * bytes_of(access.buffer->type.dtype);
     }
     return bytes <= target.l2_bytes / 4 ? bytes : 0;
+  }
+
+  // Bytes from what one tile reads of a picture to what the next one does; else 0. A window's tiles overlap, and read each
+  // line for every tap.
+  int64_t next_pixels(const Access& access) const
+  {
+    if (is_window(access))
+      return 0;
+    int64_t least = 0;
+    for (const Dimension& d : box)
+      for (const StageSchedule::Step& step : result.schedule.tile)
+        if (const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
+            step.index == d.name && d.extent && *d.extent > step.size && stride && *stride > 0) {
+          const int64_t bytes = *stride * step.size * bytes_of(access.buffer->type.dtype);
+          least = least == 0 ? bytes : std::min(least, bytes);
+        }
+    return least <= farthest_ahead ? least : 0;
   }
 
   // Bytes from one iteration of the only loop over reduced indices to the next, where it has many and they are not near;
