@@ -807,11 +807,24 @@ private:
     constexpr int64_t most = 64 << 10;
     int64_t bytes = 0;
     for (const Dimension& d : box)
-      for (const StageSchedule::Step& step : result.schedule.tile)
-        if (const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
-            step.index == d.name && step.index != result.schedule.lanes && step.size > 1 && stride)
-          bytes = std::max(bytes, *stride * step.size * bytes_of(access.buffer->type.dtype));
+      if (d.name != result.schedule.lanes && size_in_tile(d) > 1)
+        bytes = std::max(bytes, bytes_to_next(access, d));
     return bytes <= most ? bytes : 0;
+  }
+
+  int64_t size_in_tile(const Dimension& d) const
+  {
+    for (const StageSchedule::Step& step : result.schedule.tile)
+      if (step.index == d.name)
+        return step.size;
+    return 0;
+  }
+
+  // From what a tile reads to what the next one along this index does; 0 where that is nowhere in particular.
+  int64_t bytes_to_next(const Access& access, const Dimension& d) const
+  {
+    const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
+    return std::max<int64_t>(stride.value_or(0), 0) * size_in_tile(d) * bytes_of(access.buffer->type.dtype);
   }
 
   // Bytes from a tile's weights to those of the next one along the lanes, where the tile's own are used again and both
@@ -852,12 +865,8 @@ private:
       return 0;
     int64_t least = 0;
     for (const Dimension& d : box)
-      for (const StageSchedule::Step& step : result.schedule.tile)
-        if (const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
-            step.index == d.name && d.extent && *d.extent > step.size && stride && *stride > 0) {
-          const int64_t bytes = *stride * step.size * bytes_of(access.buffer->type.dtype);
-          least = least == 0 ? bytes : std::min(least, bytes);
-        }
+      if (const int64_t bytes = bytes_to_next(access, d); bytes > 0 && d.extent && *d.extent > size_in_tile(d))
+        least = least == 0 ? bytes : std::min(least, bytes);
     return least <= farthest_ahead ? least : 0;
   }
 

@@ -13,7 +13,6 @@
 
 #include "ir/location.h"
 
-#include <llvm/IR/InlineAsm.h>
 #include <llvm/IR/Intrinsics.h>
 
 #include <algorithm>
@@ -307,8 +306,8 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   return value;
 }
 
-// Of `count` elements that are read, or stored: once a cache line, as far as constants tell lines apart. A stream of vectors comes
-// to the cache that is near the core: from the first one it would drive out what is used again.
+// Of `count` elements that are read, or stored: once a cache line, as far as constants tell lines apart. A stream of
+// vectors comes to the cache that is near the core: from the first one it would drive out what is used again.
 void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, int count, bool is_store)
 {
   constexpr int64_t line = 64;
@@ -318,18 +317,6 @@ void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, 
       (address.scalar.constant + first) * bytes % line < count * bytes)
     prefetch_here(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))),
                   count > 1 ? "prefetcht1" : "prefetcht0");
-}
-
-// As an instruction's text, which LLVM leaves where it stands. Its intrinsics all go to the top of their block: a hundred
-// of them at once fill the queue in front of the cache, and the multiply-adds behind them wait.
-void Emitter::prefetch_here(llvm::Value* at, std::string_view instruction)
-{
-  auto* type = llvm::FunctionType::get(b.getVoidTy(), {at->getType()}, false);
-  llvm::CallInst* call = b.CreateCall(
-      type, llvm::InlineAsm::get(type, std::string(instruction) + " $0", "*m", /*hasSideEffects=*/true), {at});
-  call->addParamAttr(0, llvm::Attribute::get(b.getContext(), llvm::Attribute::ElementType, b.getInt8Ty()));
-  call->setDoesNotThrow();
-  call->setMemoryEffects(llvm::MemoryEffects::inaccessibleMemOnly());
 }
 
 void Emitter::prefetch(const Prefetch& line)

@@ -13,19 +13,33 @@
 
 namespace cnnc {
 
-// `v`, as if it were made here: an empty assembler text, of which LLVM knows no more than that it has an effect, and
-// that its result is where its operand was.
-llvm::Value* Emitter::made_here(llvm::Value* v)
+// An assembler text, of which LLVM knows no more than that it has an effect.
+llvm::CallInst* Emitter::in_place(llvm::Type* type, std::string_view text, const char* constraints,
+                                  llvm::Value* operand)
 {
-  llvm::Type* type = v->getType();
-  const auto bits = static_cast<int64_t>(type->getPrimitiveSizeInBits().getFixedValue());
-  if (!is_vector(v) || bits < 128 || bits > target.vector_bytes * 8)
-    return v;
-  auto* text = llvm::FunctionType::get(type, {type}, false);
-  llvm::CallInst* call = b.CreateCall(text, llvm::InlineAsm::get(text, "", "=v,0", /*hasSideEffects=*/true), {v});
+  auto* called = llvm::FunctionType::get(type, {operand->getType()}, false);
+  llvm::CallInst* call =
+      b.CreateCall(called, llvm::InlineAsm::get(called, text, constraints, /*hasSideEffects=*/true), {operand});
   call->setDoesNotThrow();
   call->setMemoryEffects(llvm::MemoryEffects::inaccessibleMemOnly());
   return call;
+}
+
+// `v`, as if it were made here: an empty text, the result of which is where its operand was.
+llvm::Value* Emitter::made_here(llvm::Value* v)
+{
+  const auto bits = static_cast<int64_t>(v->getType()->getPrimitiveSizeInBits().getFixedValue());
+  if (!is_vector(v) || bits < 128 || bits > target.vector_bytes * 8)
+    return v;
+  return in_place(v->getType(), "", "=v,0", v);
+}
+
+// LLVM's intrinsics all go to the top of their block: a hundred of them at once fill the queue in front of the cache, and
+// the multiply-adds behind them wait.
+void Emitter::prefetch_here(llvm::Value* at, std::string_view instruction)
+{
+  llvm::CallInst* call = in_place(b.getVoidTy(), std::string(instruction) + " $0", "*m", at);
+  call->addParamAttr(0, llvm::Attribute::get(b.getContext(), llvm::Attribute::ElementType, b.getInt8Ty()));
 }
 
 } // namespace cnnc

@@ -139,7 +139,9 @@ private:
   void forget_loads();
 
   // emit_nest_order.cpp
+  llvm::CallInst* in_place(llvm::Type*, std::string_view text, const char* constraints, llvm::Value* operand);
   llvm::Value* made_here(llvm::Value*);
+  void prefetch_here(llvm::Value* at, std::string_view instruction);
 
   // emit_nest_dot.cpp
   llvm::Value* dot(const Expr& product, llvm::Value* sum);
@@ -174,7 +176,6 @@ private:
   void prefetch_ahead(int buffer, const Address&, int64_t first, int count, bool is_store);
   void prefetch(const Prefetch&);
   void prefetch(llvm::Value* at, bool is_written, uint32_t locality);
-  void prefetch_here(llvm::Value* at, std::string_view instruction);
   void store(int buffer, const Address&, llvm::Value*);
   void forget(int buffer);
   llvm::Value* from_memory(llvm::Value*, DType);
