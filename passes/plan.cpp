@@ -733,13 +733,10 @@ private:
   {
     constexpr int64_t latency = 400; // cycles
     int64_t products = 1;            // vectors of them, of which a core makes one a cycle
-    for (const std::vector<StageSchedule::Step>* steps : {&result.schedule.tile, &result.schedule.reduce})
-      for (const StageSchedule::Step& step : *steps)
-        products *= step.size;
-    for (const StageSchedule::Step& step : result.schedule.reduce)
-      for (const Dimension& d : reduced)
-        if (d.name == step.index)
-          products *= ceil_div(d.extent.value_or(step.size), step.size);
+    for (const StageSchedule::Step& step : result.schedule.tile)
+      products *= step.size;
+    for (const Dimension& d : reduced)
+      products *= d.extent.value_or(1);
     return bytes_of_buffer(*access.buffer) > target.l2_bytes / 2 &&
            products / std::max<int64_t>(result.schedule.width, 1) < latency;
   }
