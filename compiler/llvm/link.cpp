@@ -1,6 +1,7 @@
 // lld's ELF driver, called as a function.
 #include "compiler/link.h"
 
+#include "compiler/llvm/target_machine.h"
 #include "ir/location.h"
 
 #include <fmt/format.h>
@@ -163,6 +164,7 @@ void link_library(const std::vector<LinkInput>& inputs, const std::string& sonam
   std::string output;
   llvm::raw_string_ostream stream(output);
   const lld::Result result = lld::lldMain(pointers, stream, stream, {{lld::Gnu, &lld::elf::link}});
+  set_generator_options();
   can_run = result.canRunAgain;
   if (result.retCode == 0)
     return;

@@ -30,11 +30,24 @@ std::string emit(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeG
 
 void set_option(const char* name, const char* value)
 {
-  if (auto option = llvm::cl::getRegisteredOptions().find(name); option != llvm::cl::getRegisteredOptions().end())
+  const auto option = llvm::cl::getRegisteredOptions().find(name);
+  if (option != llvm::cl::getRegisteredOptions().end() && option->second->getNumOccurrences() == 0)
     option->second->addOccurrence(0, name, value);
 }
 
 } // namespace
+
+// There are no other switches than LLVM's own options.
+// - emit_nest already makes pointers that go on with their loops. Loop strength reduction finds nothing better there, and
+//   takes up to 0.2 s for one kernel with many addresses.
+// - It also writes the loads of a step beside what multiplies by them, and counts the registers. The scheduler before
+//   register allocation gathers the loads of several steps first and spills them: a third of the speed of a convolution
+//   with 24 accumulators.
+void set_generator_options()
+{
+  set_option("disable-lsr", "true");
+  set_option("enable-misched", "false");
+}
 
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target)
 {
@@ -44,14 +57,7 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target)
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
-    // There are no other switches than LLVM's own options.
-    // - emit_nest already makes pointers that go on with their loops. Loop strength reduction finds nothing better there,
-    //   and takes up to 0.2 s for one kernel with many addresses.
-    // - It also writes the loads of a step beside what multiplies by them, and counts the registers. The scheduler before
-    //   register allocation gathers the loads of several steps first and spills them: a third of the speed of a
-    //   convolution with 24 accumulators.
-    set_option("disable-lsr", "true");
-    set_option("enable-misched", "false");
+    set_generator_options();
     return true;
   }();
   (void)registered;

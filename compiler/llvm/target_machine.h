@@ -13,6 +13,9 @@ class TargetMachine;
 
 namespace cnnc {
 
+// The switches of LLVM's that code is made with; they are global, and lld sets all of them back to LLVM's defaults.
+// make_target_machine sets them the first time; after lld has run it is for its caller to set them again.
+void set_generator_options();
 // Position-independent code, -O2 of the code generator. Throws InternalError.
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target);
 // Triple and data layout; before the first function is made.
