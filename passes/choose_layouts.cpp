@@ -17,6 +17,7 @@
 // Needs:  kernels chosen.
 // Leaves: a layout on every value but parameters that this function does not touch; only copies of parameters and inputs
 //         are new ops.
+#include "passes/collapse.h"
 #include "passes/kernels.h"
 #include "passes/lower.h"
 #include "passes/stage_loops.h"
@@ -288,6 +289,7 @@ private:
     std::vector<int> arguments = std::move(graph.kernels[k].arguments);
     graph.kernels[k].arguments.clear();
     Nest nest = lower_kernel(graph, static_cast<int>(k));
+    collapse(nest, target, remarks);
     std::swap(arguments, graph.kernels[k].arguments);
     std::vector<bool> free(arguments.size()), all_free(arguments.size());
     bool any = false, fixed = false;

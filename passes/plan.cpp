@@ -46,6 +46,7 @@ struct Dimension {
 };
 
 constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0};
+constexpr double l2_rate = 25.6; // bytes a cycle
 constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 // The hardware's prefetchers stop at the end of a page, and follow few streams. Where a tile reads one run of memory, its
 // steps pass a page before a line from memory is there.
@@ -462,11 +463,10 @@ private:
                       (access.lane == Lane::broadcast ? 1 : share);
         if (group > 1 && access.lane == Lane::broadcast) // an instruction of its own
           cost = 0.8;
-        // A panel larger than the first cache comes from the second.
-        if (access.lane == Lane::contiguous &&
-            count * static_cast<double>(width * group * bytes_of(access.buffer->type.dtype)) * steps / taps >
-                target.l1_bytes / 2)
-          cost *= 5;
+        // A panel larger than the first cache comes from the second, which has some 25 bytes a cycle.
+        const auto bytes = static_cast<double>(width * group * bytes_of(access.buffer->type.dtype));
+        if (access.lane == Lane::contiguous && count * bytes * steps / taps > static_cast<double>(target.l1_bytes) / 2)
+          cost = std::max(cost, bytes / l2_rate);
         loads += count * cost;
         if (access.lane == Lane::broadcast)
           runs = std::max(runs, runs_of(access, tile));
@@ -831,9 +831,11 @@ private:
     int64_t size = 0;
     bool is_shared = false;
     for (const Dimension& d : box) {
-      if (d.index != lanes && uses(access, d.index))
+      if (d.index == lanes || is_apart(d)) // whose next value comes behind the last of the lanes
+        continue;
+      if (uses(access, d.index))
         return 0;
-      is_shared = is_shared || (d.index != lanes && d.extent && *d.extent > 1);
+      is_shared = is_shared || (d.extent && *d.extent > 1);
     }
     for (const StageSchedule::Step& step : result.schedule.tile)
       if (step.index == result.schedule.lanes)
