@@ -270,8 +270,10 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
   llvm::Value* value = nullptr;
   if (in_a_row) {
     // Masked lanes before the first one are not read, nor those behind the last.
-    if (all && !mask.condition)
+    if (all && !mask.condition) {
       prefetch_ahead(buffer, address, lo, width, false);
+      read_here(buffer);
+    }
     value = all ? whole(at(lo, 0)) : masked(at(lo - first, -first), constant_mask(is_active));
   } else if (span < width) {
     llvm::Value* part = masked(at(lo, 0), constant_mask([&](int lane) { return lane < span; }));

@@ -13,13 +13,19 @@
 
 namespace cnnc {
 
-// An assembler text, of which LLVM knows no more than that it has an effect.
+// An assembler text, of which LLVM knows no more than that it has an effect; `operand` may be none.
 llvm::CallInst* Emitter::in_place(llvm::Type* type, std::string_view text, const char* constraints,
                                   llvm::Value* operand)
 {
-  auto* called = llvm::FunctionType::get(type, {operand->getType()}, false);
+  std::vector<llvm::Type*> types;
+  std::vector<llvm::Value*> operands;
+  if (operand) {
+    types.push_back(operand->getType());
+    operands.push_back(operand);
+  }
+  auto* called = llvm::FunctionType::get(type, types, false);
   llvm::CallInst* call =
-      b.CreateCall(called, llvm::InlineAsm::get(called, text, constraints, /*hasSideEffects=*/true), {operand});
+      b.CreateCall(called, llvm::InlineAsm::get(called, text, constraints, /*hasSideEffects=*/true), operands);
   call->setDoesNotThrow();
   call->setMemoryEffects(llvm::MemoryEffects::inaccessibleMemOnly());
   return call;
@@ -40,6 +46,18 @@ void Emitter::prefetch_here(llvm::Value* at, std::string_view instruction)
 {
   llvm::CallInst* call = in_place(b.getVoidTy(), std::string(instruction) + " $0", "*m", at);
   call->addParamAttr(0, llvm::Attribute::get(b.getContext(), llvm::Attribute::ElementType, b.getInt8Ty()));
+}
+
+// LLVM gathers loads that lie near each other, a step's vectors of weights with those of the next step: two more numbers
+// that are alive, for which 28 accumulators leave no register. It does so between two effects, and a prefetch is one.
+void Emitter::read_here(int buffer)
+{
+  int64_t accumulators = 0;
+  for (const Buffer& of : nest.buffers)
+    if (of.role == BufferRole::registers)
+      accumulators = std::max(accumulators, elements(of.type.shape) * bytes_of(of.type.dtype) / target.vector_bytes);
+  if (nest.buffers[static_cast<size_t>(buffer)].ahead == 0 && accumulators * 4 > target.vector_registers * 3)
+    in_place(b.getVoidTy(), "", "", nullptr);
 }
 
 } // namespace cnnc

@@ -142,6 +142,7 @@ private:
   llvm::CallInst* in_place(llvm::Type*, std::string_view text, const char* constraints, llvm::Value* operand);
   llvm::Value* made_here(llvm::Value*);
   void prefetch_here(llvm::Value* at, std::string_view instruction);
+  void read_here(int buffer);
 
   // emit_nest_dot.cpp
   llvm::Value* dot(const Expr& product, llvm::Value* sum);
