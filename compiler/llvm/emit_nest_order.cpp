@@ -52,11 +52,13 @@ void Emitter::prefetch_here(llvm::Value* at, std::string_view instruction)
 // that are alive, for which 28 accumulators leave no register. It does so between two effects, and a prefetch is one.
 void Emitter::read_here(int buffer)
 {
+  const Buffer& weights = nest.buffers[static_cast<size_t>(buffer)];
   int64_t accumulators = 0;
   for (const Buffer& of : nest.buffers)
     if (of.role == BufferRole::registers)
       accumulators = std::max(accumulators, elements(of.type.shape) * bytes_of(of.type.dtype) / target.vector_bytes);
-  if (nest.buffers[static_cast<size_t>(buffer)].ahead == 0 && accumulators * 4 > target.vector_registers * 3)
+  if (weights.ahead == 0 && weights.role == BufferRole::in && !has_batch(weights.type.shape) &&
+      accumulators * 4 > target.vector_registers * 3)
     in_place(b.getVoidTy(), "", "", nullptr);
 }
 
