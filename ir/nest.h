@@ -30,7 +30,8 @@
 // - stores:   `%y[n,o,h,w], %tap max= %x[...] tap 3*i + j` also writes the tap (at the subscripts of %y) where the
 //             value wins. Pad lanes may be written, with zeros; borders only by zero_border.
 // - ahead:    `in @w: f32[4096,4096] ahead 4096`: each read of @w prefetches the line 4096 bytes behind it;
-//             of an `out` or `inout`, each store does.
+//             of an `out` or `inout`, each store does. `ahead 32768 turns w/4`: those that a loop over w reads again
+//             and again ask for a fourth of these lines in each of four iterations.
 // - reads:    `%x[n,c,h - 1,w]` stays within the buffer, borders and pads included; `%x[n,c,h - 1,w]?` is checked, and
 //             zero outside.
 //
@@ -56,13 +57,21 @@ enum class BufferRole : uint8_t {
   registers, // never in memory
 };
 
+// Which cache lines are asked for early.
+struct Ahead {
+  int64_t bytes = 0; // behind each that is read; 0: none
+  std::string loop;  // "", or the loop whose iterations take turns: each asks for one line of `turns`, a power of two
+  int64_t turns = 1;
+  friend bool operator==(const Ahead&, const Ahead&) = default;
+};
+
 struct Buffer {
   std::string name; // with its sigil: "%x", "@conv1.weight"
   BufferRole role = BufferRole::in;
   TensorType type;
   Layout layout;      // registers: planar
   int64_t offset = 0; // local: bytes within the thread's part of the workspace, set by plan_memory
-  int64_t ahead = 0;  // arguments: each read asks for the cache line so many bytes behind it; each store, of a result
+  Ahead ahead;        // arguments: by each read; of a result, by each store
 };
 
 enum class LoopKind : uint8_t { serial, parallel, unroll, lanes };

@@ -3,7 +3,7 @@
 //   nest     := "nest" "@"name "(" [argument {"," argument}] ")" [at] ["schedule" string] "{" {local} {node} "}"
 //   argument := ("in" | "out" | "inout") buffer
 //   local    := ("local" | "registers") buffer ["in" "thread" integer]
-//   buffer   := ("%"|"@")name ":" dtype "[" dims "]" ["as" layout] ["ahead" number]
+//   buffer   := ("%"|"@")name ":" dtype "[" dims "]" ["as" layout] ["ahead" number ["turns" name "/" number]]
 //   at       := "at" string ":" line ["-" line]
 //   node     := ("for" | "parallel" | "unroll" | "lanes") range {"," range} "{" {node} "}"
 //             | "if" affine ">=" "0" "{" {node} "}" ["else" "{" {node} "}"]
@@ -34,7 +34,7 @@ namespace {
 constexpr int depth_limit = 120;       // of braces and brackets in the text
 constexpr int tree_depth_limit = 1000; // a + b + c nests as deep as it is long
 constexpr int64_t number_limit = int64_t{1} << 40;
-constexpr int64_t ahead_limit = int64_t{1} << 20;
+constexpr int64_t ahead_limit = int64_t{1} << 20, turns_limit = 64;
 constexpr size_t rank_limit = 16;
 
 struct FunctionRow {
@@ -343,10 +343,19 @@ private:
     if (role == BufferRole::local && take_word("in")) {
       want_word("thread");
       buffer.offset = integer(0, number_limit);
-    } else if (role <= BufferRole::inout && take_word("ahead"))
-      buffer.ahead = integer(1, ahead_limit);
-    else
+    } else if (role <= BufferRole::inout && take_word("ahead")) {
+      buffer.ahead.bytes = integer(1, ahead_limit);
+      before = position;
+      if (role == BufferRole::in && take_word("turns")) {
+        buffer.ahead.loop = index_word();
+        want("/");
+        buffer.ahead.turns = integer(2, turns_limit);
+      } else {
+        position = before;
+      }
+    } else {
       position = before;
+    }
     result.buffers.push_back(std::move(buffer));
   }
 

@@ -171,8 +171,10 @@ private:
       result += " as " + cnnc::to_string(buffer.layout);
     if (buffer.offset != 0)
       result += fmt::format(" in thread {}", buffer.offset);
-    if (buffer.ahead != 0)
-      result += fmt::format(" ahead {}", buffer.ahead);
+    if (buffer.ahead.bytes != 0)
+      result += fmt::format(" ahead {}", buffer.ahead.bytes);
+    if (buffer.ahead.turns > 1)
+      result += fmt::format(" turns {}/{}", buffer.ahead.loop, buffer.ahead.turns);
     return result;
   }
 

@@ -106,8 +106,11 @@ private:
         refuse("registers are planar");
       if (buffer.offset < 0 || buffer.offset % 64 != 0 || (buffer.offset != 0 && buffer.role != BufferRole::local))
         refuse("the offset is of locals, in steps of 64 bytes");
-      if (buffer.ahead < 0 || (buffer.ahead != 0 && buffer.role > BufferRole::inout))
+      const Ahead& ahead = buffer.ahead;
+      if (ahead.bytes < 0 || (ahead.bytes != 0 && buffer.role > BufferRole::inout))
         refuse("only arguments are asked for ahead");
+      if (ahead.turns < 1 || (ahead.turns & (ahead.turns - 1)) != 0 || (ahead.turns > 1) == ahead.loop.empty())
+        refuse("turns are a loop's, and a power of two");
       try {
         cnnc::verify(buffer.layout, buffer.type.shape);
       } catch (const std::invalid_argument& error) {

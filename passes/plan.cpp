@@ -143,7 +143,7 @@ public:
     return plans;
   }
 
-  std::vector<std::pair<int, int64_t>> streams(const StageSchedule& schedule)
+  std::vector<std::pair<int, Ahead>> streams(const StageSchedule& schedule)
   {
     result.schedule = schedule;
     find_streams();
@@ -772,27 +772,29 @@ private:
         const bool is_batch = has_batch(buffer.type.shape);
         if (!is_batch && lane == Lane::contiguous) {
           const int64_t tile = next_tile(access, lanes);
-          if (tile > 0 && tile < bytes && bytes > target.l1_bytes / 2)
-            result.streams.push_back({static_cast<int>(b), tile});
-          else if (bytes > target.l2_bytes)
-            result.streams.push_back(
-                {static_cast<int>(b), std::max(is_stream(access) ? run_ahead : stream_ahead, rows_of_tile(access))});
-          else
+          if (tile > 0 && tile < bytes && bytes > target.l1_bytes / 2) {
+            result.streams.push_back({static_cast<int>(b), {tile, "", 1}});
+            take_turns(access, lanes, result.streams.back().second);
+          } else if (bytes > target.l2_bytes) {
+            const int64_t far = std::max(is_stream(access) ? run_ahead : stream_ahead, rows_of_tile(access));
+            result.streams.push_back({static_cast<int>(b), {far, "", 1}});
+          } else {
             continue;
+          }
           break;
         }
         if (!is_batch || lane != Lane::broadcast || bytes <= target.l1_bytes)
           continue;
         const int64_t pixels = bytes > target.l2_bytes / 2 ? next_pixels(access) : 0;
         if (const int64_t next = pixels > 0 ? pixels : next_block(access); next > 0) {
-          result.streams.push_back({static_cast<int>(b), next});
+          result.streams.push_back({static_cast<int>(b), {next, "", 1}});
           break;
         }
       }
     }
     for (const Access& access : accesses)
       if (is_result(access) && is_asked_for_ahead(access)) {
-        result.streams.push_back({static_cast<int>(access.buffer - nest.buffers.data()), run_ahead});
+        result.streams.push_back({static_cast<int>(access.buffer - nest.buffers.data()), {run_ahead, "", 1}});
         break;
       }
   }
@@ -854,6 +856,39 @@ private:
         bytes += strides[a] * (size / axis.divide) * bytes_of(access.buffer->type.dtype);
     }
     return bytes <= target.l2_bytes / 4 ? bytes : 0;
+  }
+
+  // A tile's weights are read again for each tile of the picture that follows. Asked for all at once, the next ones would
+  // come while the first of these runs, which has to wait for memory, and all others would ask in vain.
+  void take_turns(const Access& access, int lanes, Ahead& ahead) const
+  {
+    constexpr int64_t line = 64;
+    int64_t bytes = bytes_of(access.buffer->type.dtype) * group; // of weights that lie in a row, in a step
+    for (const StageSchedule::Step& step : result.schedule.reduce)
+      bytes *= std::max<int64_t>(step.size / group, 1);
+    bool is_inside = false;
+    int64_t most = 1, block = 1;
+    for (const Axis& axis : access.buffer->layout.axes)
+      if (lanes >= 0 && access.at[axis.dim].factor(lanes) == 1 && axis.modulo > 0)
+        block = axis.modulo * axis.divide;
+    for (const StageSchedule::Step& step : result.schedule.tile) {
+      if (step.index == result.schedule.lanes) {
+        is_inside = true;
+        bytes *= std::min(step.size, block);
+        continue;
+      }
+      const auto d = std::find_if(box.begin(), box.end(), [&](const Dimension& of) { return of.name == step.index; });
+      const int64_t count = d->extent ? ceil_div(*d->extent, step.size) : 1;
+      if (!is_inside || uses(access, d->index) || count <= most)
+        continue;
+      most = count;
+      ahead.loop = step.index;
+    }
+    // Kernels of several stages have no integer register to spare, and most read the same weights for further rows.
+    while (stage.shared.empty() && ahead.turns * 2 <= most && bytes % (ahead.turns * 2 * line) == 0)
+      ahead.turns *= 2;
+    if (ahead.turns == 1)
+      ahead.loop.clear();
   }
 
   // Bytes from what one tile reads of a picture to what the next one does; else 0. A window's tiles overlap, and read each
@@ -1016,8 +1051,8 @@ std::vector<Plan> plan_alternatives(const Nest& nest, const StageLoops& stage, c
   return Planner(nest, stage, target, {}).alternatives(within, most);
 }
 
-std::vector<std::pair<int, int64_t>> streams_of(const Nest& nest, const StageLoops& stage, const Target& target,
-                                                const StageSchedule& schedule)
+std::vector<std::pair<int, Ahead>> streams_of(const Nest& nest, const StageLoops& stage, const Target& target,
+                                              const StageSchedule& schedule)
 {
   return Planner(nest, stage, target, {}).streams(schedule);
 }

@@ -72,13 +72,12 @@ constexpr std::string_view inner_loop = ".in", block_loop = ".block", lanes_loop
 struct Plan {
   StageSchedule schedule;
   double cycles = 0;
-  // Operands worth a prefetch, by buffer, and how many bytes ahead.
-  std::vector<std::pair<int, int64_t>> streams;
+  std::vector<std::pair<int, Ahead>> streams; // operands worth a prefetch, by buffer
 };
 Plan plan_stage(const Nest&, const StageLoops&, const Target&, const std::vector<bool>& free_layout);
 // At most `most` different schedules that cost at most `within` times the best one's cycles, the best first.
 std::vector<Plan> plan_alternatives(const Nest&, const StageLoops&, const Target&, double within, size_t most);
 // Plan::streams, where the stage runs so.
-std::vector<std::pair<int, int64_t>> streams_of(const Nest&, const StageLoops&, const Target&, const StageSchedule&);
+std::vector<std::pair<int, Ahead>> streams_of(const Nest&, const StageLoops&, const Target&, const StageSchedule&);
 
 } // namespace cnnc

@@ -12,13 +12,14 @@
 #include "ir/location.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 namespace cnnc {
 
 namespace {
 
-enum Memo : int64_t { memo_sum, memo_pointer, memo_quotient, memo_remainder, memo_cut, memo_check };
+enum Memo : int64_t { memo_sum, memo_pointer, memo_quotient, memo_remainder, memo_cut, memo_check, memo_turn };
 
 int64_t bounded(__int128 x)
 {
@@ -183,6 +184,21 @@ llvm::Value* Emitter::quotient(const Affine& known, int64_t divisor, bool remain
     return remainder ? b.CreateSelect(below, b.CreateAdd(r, d), r)
                      : b.CreateAdd(b.CreateSDiv(s, d), b.CreateSExt(below, type));
   });
+}
+
+// By how many bytes an iteration's lines lie behind those of the first one; nullptr where all of them ask for all lines.
+llvm::Value* Emitter::turn_of(const Ahead& ahead)
+{
+  for (size_t i = 0; ahead.turns > 1 && i < nest.indices.size(); ++i)
+    if (const Fact& loop = facts[i]; nest.indices[i].name == ahead.loop && loop.kind == Fact::Kind::scalar) {
+      const Affine iteration = Affine::of(static_cast<int>(i));
+      llvm::Value* number = loop.modulus > 1 ? quotient(iteration, loop.modulus, false) : scalar(iteration);
+      return at_level(loop.level, {memo_turn, static_cast<int64_t>(i), ahead.turns}, [&] {
+        return b.CreateShl(b.CreateAnd(number, b.getInt64(static_cast<uint64_t>(ahead.turns - 1))),
+                           b.getInt64(std::countr_zero(static_cast<uint64_t>(cache_line))));
+      });
+    }
+  return nullptr;
 }
 
 void Emitter::add_axis(Address& address, const Affine& s, int64_t stride, const Axis& axis)

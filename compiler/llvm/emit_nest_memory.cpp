@@ -312,13 +312,18 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
 // vectors comes to the cache that is near the core: from the first one it would drive out what is used again.
 void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, int count, bool is_store)
 {
-  constexpr int64_t line = 64;
   const Buffer& of = nest.buffers[static_cast<size_t>(buffer)];
-  const int64_t bytes = bytes_of(of.type.dtype);
-  if (of.ahead != 0 && is_store == (of.role != BufferRole::in) &&
-      (address.scalar.constant + first) * bytes % line < count * bytes)
-    prefetch_here(b.CreatePtrAdd(pointer(buffer, address, first), b.getInt64(static_cast<uint64_t>(of.ahead))),
-                  count > 1 ? "prefetcht1" : "prefetcht0");
+  const int64_t bytes = bytes_of(of.type.dtype), from = (address.scalar.constant + first) * bytes;
+  if (of.ahead.bytes == 0 || is_store != (of.role != BufferRole::in) || (from & (cache_line - 1)) >= count * bytes)
+    return;
+  llvm::Value* at = pointer(buffer, address, first);
+  if (llvm::Value* turn = turn_of(of.ahead)) {
+    if ((from & (cache_line * of.ahead.turns - 1)) >= cache_line)
+      return;
+    at = b.CreatePtrAdd(at, turn);
+  }
+  prefetch_here(b.CreatePtrAdd(at, b.getInt64(static_cast<uint64_t>(of.ahead.bytes))),
+                count > 1 ? "prefetcht1" : "prefetcht0");
 }
 
 void Emitter::prefetch(const Prefetch& line)

@@ -25,6 +25,7 @@ struct Range {
   int64_t lo, hi;
 };
 constexpr int64_t unbounded = int64_t{1} << 60;
+constexpr int64_t cache_line = 64; // bytes
 
 // What is known of an index at this point of the emission.
 struct Fact {
@@ -161,6 +162,7 @@ private:
   llvm::Value* at_level(int level, std::vector<int64_t> key, const std::function<llvm::Value*()>& emit);
   llvm::Value* quotient(const Affine& known, int64_t divisor, bool remainder); // scalar or of each lane
   Address address(int buffer, const std::vector<Affine>& at);
+  llvm::Value* turn_of(const Ahead&); // bytes
   void add_axis(Address&, const Affine& known, int64_t stride, const Axis&);
   void add_cut_axis(Address&, const Affine& known, int64_t stride, const Axis&);
   llvm::Value* pointer(int buffer, const Address&, int64_t more = 0); // all but the lanes' part
