@@ -17,6 +17,11 @@ Code code_of(double low, double high)
 
 } // namespace
 
+bool has_zeros(const std::vector<Code>& codes)
+{
+  return std::any_of(codes.begin(), codes.end(), [](const Code& code) { return code.zero != 0; });
+}
+
 void ChannelCodes::add(int value, int64_t count)
 {
   if (!values.try_emplace(value, Channels{channels.size(), count}).second)

@@ -14,6 +14,9 @@ struct Code {
   friend bool operator==(const Code&, const Code&) = default;
 };
 
+// Any zero of them is not 0: the number 0 has another integer.
+bool has_zeros(const std::vector<Code>&);
+
 // Channels of one code hold numbers of one range: the union of those that they were found to have, and zero.
 class ChannelCodes {
 public:

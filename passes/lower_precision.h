@@ -18,6 +18,7 @@ struct ToCalibrate {
   int64_t multiplications = 0, weight_elements = 0;
 };
 
+// Those whose range is neither given nor stated by the network itself; none where no integers are asked for.
 std::vector<ToCalibrate> values_to_calibrate(const Graph&);
 
 } // namespace cnnc
