@@ -1,20 +1,16 @@
 #include "compiler/program/calibrate.h"
 
-#include "compiler/program/quantization_range.h"
-#include "compiler/program/random_crop.h"
+#include "compiler/program/calibration_inputs.h"
 #include "compiler/program/rounding_switch.h"
 #include "compiler/program/run_input.h"
-#include "compiler/program/weight_rounding.h"
+#include "compiler/program/watched_values.h"
 #include "compiler/program/wide_values.h"
-#include "passes/lower_precision.h"
 #include "runtime/model.h"
 #include "runtime/weights.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <fmt/format.h>
 #include <utility>
 
@@ -22,80 +18,8 @@ namespace cnnc {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr size_t inputs_wanted = 64;
 constexpr size_t inputs_for_each = 8; // value whose rounding is tried
-
-bool is_input_file(const fs::path& path)
-{
-  std::string ending = path.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-  const std::string known[] = {".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".npy"};
-  return std::find(std::begin(known), std::end(known), ending) != std::end(known);
-}
-
-// Files as they are, of a folder those that are pictures or arrays, by name.
-std::vector<std::string> files_of(const std::vector<std::string>& paths)
-{
-  std::vector<std::string> files;
-  for (const std::string& path : paths) {
-    std::error_code error;
-    if (!fs::is_directory(path, error)) {
-      files.push_back(path);
-      continue;
-    }
-    std::vector<std::string> inside;
-    for (const auto& entry : fs::directory_iterator(path, error))
-      if (is_input_file(entry.path()))
-        inside.push_back(entry.path().string());
-    if (error)
-      throw Error({}, fmt::format("cannot read the folder {}: {}", path, error.message()), {}, 3);
-    if (inside.empty())
-      throw Error({}, fmt::format("--calibrate: there is no picture and no .npy file in {}", path));
-    std::sort(inside.begin(), inside.end());
-    files.insert(files.end(), inside.begin(), inside.end());
-  }
-  if (files.empty())
-    throw Error({}, "which pictures? --calibrate FOLDER, or files: the ranges of integers are taken from them", {}, 2);
-  return files;
-}
-
-Preprocessing preprocessing_of(const Network& network, const cnn_tensor& input)
-{
-  const auto stated = network.preprocessing.find(input.name);
-  if (stated != network.preprocessing.end())
-    return stated->second;
-  std::vector<int64_t> dims = dims_of(input, 1);
-  if (has_images(input) || dims.size() == 4)
-    dims.erase(dims.begin());
-  return default_preprocessing(dims);
-}
-
-std::vector<Tensor> inputs_of(const Network& network, const cnn_model& model, const std::vector<std::string>& paths)
-{
-  if (model.input_count != 1)
-    throw Error({}, fmt::format("--calibrate: {} has {} inputs, pictures are for one", model.name, model.input_count));
-  std::vector<Tensor> inputs;
-  for (const std::string& file : files_of(paths))
-    inputs.push_back(read_input(file, model.inputs[0], preprocessing_of(network, model.inputs[0])));
-  return inputs;
-}
-
-// Parts of the pictures among them, where they are few.
-std::vector<Tensor> crops_of(const Network& network, const cnn_tensor& input, const std::vector<std::string>& paths)
-{
-  std::vector<Tensor> crops;
-  std::mt19937 random(2);
-  const std::vector<std::string> files = files_of(paths);
-  const size_t of_each = inputs_wanted / files.size();
-  for (const std::string& file : files)
-    if (of_each > 1)
-      if (const std::optional<Tensor> picture = read_picture(file, input))
-        for (size_t i = 1; i < of_each; ++i)
-          crops.push_back(input_of(random_crop(*picture, random), input, preprocessing_of(network, input)));
-  return crops;
-}
 
 class Runner {
 public:
@@ -137,17 +61,6 @@ private:
   Block parameters;
 };
 
-// Those of dimension 1, each with its numbers in all images.
-void add_channels(std::vector<QuantizationRange>& channels, const Tensor& tensor)
-{
-  const int64_t images = tensor.dims.empty() ? 1 : tensor.dims[0], count = tensor.dims.size() > 1 ? tensor.dims[1] : 1,
-                size = tensor.size() / std::max<int64_t>(images * count, 1);
-  channels.resize(static_cast<size_t>(count));
-  for (int64_t image = 0; image < images; ++image)
-    for (int64_t c = 0; c < count; ++c)
-      channels[static_cast<size_t>(c)].add(tensor.data<float>() + (image * count + c) * size, size);
-}
-
 // Forward, here and now.
 CompileOptions to_run(CompileOptions options)
 {
@@ -169,56 +82,6 @@ std::vector<std::string> passes(int level, bool before)
       names.push_back(pass.name);
   }
   return names;
-}
-
-// A value and its weights, as outputs of a graph: their places there.
-struct Watched {
-  ToCalibrate value;
-  size_t place;
-  std::vector<size_t> weights;
-  std::vector<QuantizationRange> channels = {};
-  std::vector<size_t> to_round = {}; // of `weights`
-  SecondMoments moments = {};        // where there are such
-};
-
-size_t place_of(Graph& graph, int value)
-{
-  const auto found = std::find(graph.outputs.begin(), graph.outputs.end(), value);
-  const auto place = static_cast<size_t>(found - graph.outputs.begin());
-  if (found == graph.outputs.end())
-    graph.outputs.push_back(value);
-  return place;
-}
-
-// Only results of ops can be outputs.
-int as_result(Graph& graph, int number, const char* function)
-{
-  const Value& value = graph.values[static_cast<size_t>(number)];
-  const int op = graph.add_op(*find_op(function), value.name + ".watched", {number}, {}, value.location);
-  return graph.ops[static_cast<size_t>(op)].outputs[0];
-}
-
-std::vector<Watched> watch(Graph& graph, const std::vector<ToCalibrate>& values)
-{
-  std::vector<Watched> watched;
-  for (const ToCalibrate& of_value : values) {
-    int value = graph.find(of_value.name);
-    if (graph.values[static_cast<size_t>(value)].kind != ValueKind::result)
-      value = as_result(graph, value, "identity");
-    Watched made{of_value, place_of(graph, value), {}};
-    for (const ToCalibrate::Weight& weight : of_value.weights)
-      made.weights.push_back(place_of(graph, as_result(graph, graph.find(weight.name), "identity")));
-    watched.push_back(std::move(made));
-  }
-  return watched;
-}
-
-std::vector<ChannelWeights> weights_of(const Watched& watched, const std::vector<Tensor>& outputs)
-{
-  std::vector<ChannelWeights> weights;
-  for (size_t w = 0; w < watched.weights.size(); ++w)
-    weights.push_back({outputs[watched.weights[w]], watched.value.weights[w].output, watched.value.weights[w].input});
-  return weights;
 }
 
 // What the network says, for comparisons: of probabilities, what they were made from, as those of sure answers are one or
@@ -261,11 +124,11 @@ double time_of(const ToCalibrate& value)
 // What 8 bits for each value that is multiplied do to what the network says, by what they do alone: the data is rounded
 // in a network that is else f32, and what rounding the weights does to the same results is in proportion.
 std::set<std::string> values_to_widen(const Runner& runner, const std::vector<Tensor>& inputs,
-                                      const std::vector<Watched>& watched, const std::vector<double>& of_weights,
+                                      const std::vector<WatchedValue>& watched, const std::vector<double>& of_weights,
                                       const std::map<std::string, LowPrecision::Ranges>& ranges)
 {
   NamedTensors codes;
-  for (const Watched& of_value : watched)
+  for (const WatchedValue& of_value : watched)
     if (of_value.value.multiplications > 0)
       codes[code_name(of_value.value.name)] = code_of(LowPrecision::Ranges(of_value.channels.size()));
   std::vector<std::vector<Tensor>> expected;
@@ -293,47 +156,6 @@ std::set<std::string> values_to_widen(const Runner& runner, const std::vector<Te
   return wide;
 }
 
-// Parameters whose numbers are in the network, `weights` among them, and which meet one value only.
-void find_weights_to_round(std::vector<Watched>& watched, const Graph& graph, const NamedTensors& weights)
-{
-  std::map<std::string, int> readers;
-  for (const Watched& of_value : watched)
-    for (const ToCalibrate::Weight& weight : of_value.value.weights)
-      ++readers[weight.name];
-  for (Watched& of_value : watched)
-    for (size_t w = 0; w < of_value.value.weights.size(); ++w) {
-      const ToCalibrate::Weight& weight = of_value.value.weights[w];
-      const int number = graph.find(weight.name);
-      if (number < 0 || readers[weight.name] > 1)
-        continue;
-      const Value& value = graph.values[static_cast<size_t>(number)];
-      if (value.kind == ValueKind::parameter && (value.data || weights.contains(weight.name)) &&
-          value.type.shape[weight.input].size <= most_channels_together)
-        of_value.to_round.push_back(w);
-    }
-}
-
-// By name.
-NamedTensors rounded_weights(const std::vector<Watched>& watched, const std::vector<Tensor>& outputs,
-                             const std::map<std::string, LowPrecision::Ranges>& ranges)
-{
-  NamedTensors rounded;
-  for (const Watched& of_value : watched) {
-    const auto found = ranges.find(of_value.value.name);
-    if (found == ranges.end())
-      continue;
-    std::vector<double> scales;
-    for (const LowPrecision::Range& range : found->second)
-      scales.push_back(range.high > range.low ? static_cast<float>((range.high - range.low) / 255) : 1);
-    for (size_t w : of_value.to_round) {
-      const ToCalibrate::Weight& weight = of_value.value.weights[w];
-      rounded[weight.name] =
-          round_weights(outputs[of_value.weights[w]], weight.output, weight.input, scales, of_value.moments);
-    }
-  }
-  return rounded;
-}
-
 } // namespace
 
 void calibrate(const Network& network, CompileOptions& options, const std::string& weights, uint64_t seed)
@@ -354,7 +176,7 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
   if (values.empty() && options.calibration.empty())
     return;
   // Before more is compiled.
-  files_of(options.calibration);
+  const std::vector<std::string> files = calibration_files(options.calibration);
   const auto finish = [&](Program program, bool prepared) {
     CompileOptions second = first;
     second.low_precision.reset();
@@ -367,25 +189,18 @@ void calibrate(const Network& network, CompileOptions& options, const std::strin
     return Runner(std::move(rest), weights, seed);
   };
   Program watching = compiled.program;
-  std::vector<Watched> watched = watch(watching.functions[0], values);
+  std::vector<WatchedValue> watched = watch(watching.functions[0], values);
   find_weights_to_round(watched, program_of(network, {}).functions[0], compiled.weights);
   const Runner runner = finish(std::move(watching), false); // what follows from parameters is an output here
-  std::vector<Tensor> inputs = inputs_of(network, runner.model(), options.calibration), outputs;
-  for (Tensor& crop : crops_of(network, runner.model().inputs[0], options.calibration))
-    inputs.push_back(std::move(crop));
+  std::vector<Tensor> inputs = calibration_inputs(network, runner.model(), files, inputs_wanted), outputs;
   for (const Tensor& input : inputs) {
     outputs = runner.run(input);
-    for (Watched& of_value : watched) {
-      const Tensor& value = outputs[of_value.place];
-      add_channels(of_value.channels, value);
-      if (!of_value.to_round.empty())
-        of_value.moments.add(value);
-    }
+    look_at(watched, outputs);
   }
   std::map<std::string, LowPrecision::Ranges>& ranges = options.low_precision->ranges;
   std::vector<double> of_weights;
   std::vector<std::string> multiplied;
-  for (const Watched& of_value : watched) {
+  for (const WatchedValue& of_value : watched) {
     const std::vector<ChannelWeights> behind = weights_of(of_value, outputs);
     ranges[of_value.value.name] = balanced_ranges(of_value.channels, behind);
     of_weights.push_back(error_of_weights(ranges[of_value.value.name], of_value.channels, behind));
@@ -415,7 +230,8 @@ std::string accuracy_report(const Network& network, const CompileOptions& option
   const Runner reference(compile(network, wide), weights, seed), runner(compile(network, narrow), weights, seed);
   double square = 0, square_of_difference = 0, largest = 0;
   int64_t pictures = 0, agree = 0;
-  for (const Tensor& input : inputs_of(network, reference.model(), options.calibration)) {
+  const std::vector<std::string> files = calibration_files(options.calibration);
+  for (const Tensor& input : calibration_inputs(network, reference.model(), files)) {
     const std::vector<Tensor> expected = reference.run(input), found = runner.run(input);
     for (size_t o = 0; o < expected.size(); ++o)
       for (int64_t i = 0; i < expected[o].size(); ++i) {
