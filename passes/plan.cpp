@@ -275,7 +275,7 @@ private:
       if (axis.modulo > 0 && access.at[axis.dim].uses(lanes)) {
         if (axis.modulo % width != 0)
           return Lane::gathered;
-        if (target.masks && is_split(access.at[axis.dim], axis, lanes))
+        if (target.masks_loads(bytes_of(access.buffer->type.dtype)) && is_split(access.at[axis.dim], axis, lanes))
           return &axis == &access.buffer->layout.axes.back() ? Lane::split : Lane::gathered;
       }
     std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, lanes);
@@ -459,7 +459,10 @@ private:
       const bool overlaps = is_written_out && access.in_reduction;
       double count = static_cast<double>(overlaps ? elements(access, tile) : distinct(access, tile));
       if (access.in_reduction) {
-        double cost = load_cost[static_cast<int>(access.lane)] * (access.checked ? 2 : 1) *
+        // Where a block has several vectors, a tile of whole blocks knows in which of them each one begins.
+        const bool is_cut =
+            access.lane == Lane::split && tile.blocks * width % access.buffer->layout.axes.back().modulo != 0;
+        double cost = load_cost[static_cast<int>(is_cut ? Lane::gathered : access.lane)] * (access.checked ? 2 : 1) *
                       (access.lane == Lane::broadcast ? 1 : share);
         if (group > 1 && access.lane == Lane::broadcast) // an instruction of its own
           cost = 0.8;

@@ -32,6 +32,8 @@ struct Target {
   // What the user asks for.
   int64_t winograd_tile = 4; // rows and columns that a tile of 3 x 3 taps makes; 0: every convolution stays direct
   int64_t winograd_bytes = std::numeric_limits<int64_t>::max(); // that all weights in tiles may take
+  // A load of some lanes costs what a whole one does.
+  bool masks_loads(int64_t element_bytes) const { return masks || (vector_bytes >= 32 && element_bytes >= 4); }
   int64_t lanes(int64_t element_bytes) const { return vector_bytes / element_bytes; }
 };
 

@@ -146,12 +146,12 @@ TEST_CASE("operands and results are asked for ahead, locals are not")
                      "{\n    %y[h] = %x[h]\n  "
                      "}\n}\n";
   Nest nest = parse(text);
-  CHECK(nest.buffers[0].ahead == 4096);
+  CHECK(nest.buffers[0].ahead.bytes == 4096);
   CHECK(to_string(nest) == text);
   verify(nest);
-  nest.buffers[0].ahead = -64;
+  nest.buffers[0].ahead.bytes = -64;
   CHECK_THROWS_AS(verify(nest), InternalError);
-  nest.buffers[0].ahead = 0;
+  nest.buffers[0].ahead.bytes = 0;
   nest.buffers[1].role = BufferRole::local;
   CHECK_THROWS_AS(verify(nest), InternalError);
   CHECK_THROWS_AS(parse("nest @k(out %y: f32[4]) {\n  local %t: f32[4] ahead 64\n  %y[0] = 0\n}"), Error);
