@@ -219,7 +219,8 @@ llvm::Value* Emitter::load_window(int buffer, const Address& address, const Mask
     if (!address.vector && in_a_row) // which lanes is only known at run time
       return b.CreateMaskedLoad(vector, pointer(buffer, address, address.lanes[static_cast<size_t>(first)] - first),
                                 align, mask_value(mask), nothing);
-    if (!address.vector && target.masks_loads(bytes_of(dtype)))
+    // Vectors that the target has: LLVM 22 cuts wider ones in two, on AVX2 with the wrong lanes.
+    if (!address.vector && target.masks_loads(bytes_of(dtype)) && width * bytes_of(dtype) <= target.vector_bytes)
       if (std::vector<Row> rows = rows_of(address.lanes, width, is_active); !rows.empty()) {
         llvm::Value *asked = mask.condition || mask.vector ? mask_value(mask) : nullptr, *value = nothing;
         for (const Row& row : rows) {

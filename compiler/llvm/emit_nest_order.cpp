@@ -57,8 +57,8 @@ void Emitter::read_here(int buffer)
   for (const Buffer& of : nest.buffers)
     if (of.role == BufferRole::registers)
       accumulators = std::max(accumulators, elements(of.type.shape) * bytes_of(of.type.dtype) / target.vector_bytes);
-  if (weights.ahead.bytes == 0 && weights.role == BufferRole::in && !has_batch(weights.type.shape) &&
-      accumulators * 4 > target.vector_registers * 3)
+  if (weights.role == BufferRole::in && !has_batch(weights.type.shape) &&
+      accumulators * 4 >= target.vector_registers * 3)
     in_place(b.getVoidTy(), "", "", nullptr);
 }
 

@@ -226,12 +226,12 @@ private:
     return 2 * round_seconds() + whole_seconds() + static_cast<double>(winners) * each;
   }
 
-  std::vector<std::string> passes(bool behind_lower) const
+  std::vector<std::string> passes(bool from_schedule) const
   {
     std::vector<std::string> names;
-    const PassDef* lower = find_pass("lower");
+    const PassDef* schedule = find_pass("schedule");
     for (const PassDef& pass : pipeline())
-      if (pass.level <= options.compile.level && (&pass > lower) == behind_lower)
+      if (pass.level <= options.compile.level && (&pass >= schedule) == from_schedule)
         names.push_back(pass.name);
     return names;
   }
