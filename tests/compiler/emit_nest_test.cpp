@@ -102,6 +102,33 @@ TEST_CASE("what is asked for ahead changes no value, at the end of memory either
          1e-6);
 }
 
+TEST_CASE("iterations take turns: each asks for one line of four, those of a loop in tasks or of a rolled one")
+{
+  for (std::string loop : {"parallel n in 0..N, w in 0..24 step 3 {", "parallel n in 0..N { for w in 0..24 step 3 {"}) {
+    const std::string text = fmt::format(
+        R"(nest @k(in %x: f32[n,64,24] as {{0, 1/16, 2, 1%16}}, in @w: f32[16,64] as {{0/16, 1, 0%16}} ahead 4096 turns w/4, out %y: f32[n,16,24] as {{0, 1/16, 2, 1%16}}) {{
+  registers %acc: f32[3,16]
+  {}
+    unroll a in 0..3 {{ lanes l in 0..16 {{ %acc[a,l] = 0 }} }}
+    for c in 0..64 step 16 {{
+      unroll k in 0..16, a in 0..3 {{ lanes l in 0..16 {{ %acc[a,l] += %x[n,c + k,w + a] * @w[l,c + k] }} }}
+    }}
+    unroll a in 0..3 {{ lanes l in 0..16 {{ %y[n,l,w + a] = %acc[a,l] }} }}
+  }}
+}}{})",
+        loop, loop.find("for") == loop.npos ? "" : "\n}");
+    CAPTURE(text);
+    agrees(text, 1e-5);
+    for (const char* march : {"x86-64-v3", "skylake-avx512"}) {
+      const std::string code = compile_nest(parse(text), make_target(march), NestForm::assembly).bytes;
+      int prefetches = 0;
+      for (size_t at = 0; (at = code.find("prefetcht", at)) != code.npos; ++at)
+        ++prefetches;
+      CHECK(prefetches == 16 / 4); // of 16 lines in a step
+    }
+  }
+}
+
 TEST_CASE("lanes that stride, turn back, spread out and repeat")
 {
   for (int stride : {1, 2, 3, 4, 5, -1, -2, -3, -7})

@@ -155,6 +155,20 @@ TEST_CASE("operands and results are asked for ahead, locals are not")
   nest.buffers[1].role = BufferRole::local;
   CHECK_THROWS_AS(verify(nest), InternalError);
   CHECK_THROWS_AS(parse("nest @k(out %y: f32[4]) {\n  local %t: f32[4] ahead 64\n  %y[0] = 0\n}"), Error);
+  // In turns of a loop.
+  text = "nest @k(in %x: f32[64] ahead 4096 turns h/4, out %y: f32[64]) {\n  for h in 0..64 {\n    %y[h] = %x[h]\n  "
+         "}\n}\n";
+  nest = parse(text);
+  CHECK(nest.buffers[0].ahead == Ahead{4096, "h", 4});
+  CHECK(to_string(nest) == text);
+  verify(nest);
+  nest.buffers[0].ahead.turns = 3;
+  CHECK_THROWS_AS(verify(nest), InternalError);
+  nest.buffers[0].ahead = {4096, "", 4};
+  CHECK_THROWS_AS(verify(nest), InternalError);
+  CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 64 turns h, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
+  CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 64 turns h/1, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
+  CHECK_THROWS_AS(parse("nest @k(in %x: f32[4], out %y: f32[4] ahead 64 turns h/4) { %y[0] = %x[0] }"), Error);
   CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 0, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
 }
 
