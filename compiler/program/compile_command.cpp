@@ -64,7 +64,9 @@ void parse(const Arguments& arguments, Flags& flags)
                  "cnnc lenet5.yaml --explain                        what was fused and tiled, and why not"});
   CLI::App& app = parser.app;
   app.add_option("network", flags.network, "a .yaml, .onnx or .ir file");
-  app.add_option("-o,--output", flags.output, "where to; default: the network's name and .so, here")->type_name("FILE");
+  app.add_option("-o,--output", flags.output,
+                 "where to, - for standard output; default: the network's name and .so, here")
+      ->type_name("FILE");
   app.add_option("--emit", flags.emit, "graph, loops, llvm, asm (to standard output without -o), obj, so")
       ->check(CLI::IsMember({"graph", "loops", "llvm", "asm", "obj", "so"}))
       ->type_name("WHAT");
@@ -111,6 +113,11 @@ void parse(const Arguments& arguments, Flags& flags)
     throw Error({}, "--emit=loops shows the loops for one machine: -march, not --targets", {}, 2);
   if (flags.emit.empty() && !flags.only_looks())
     flags.emit = "so";
+  if (flags.output == "-") {
+    if (!flags.makes_text())
+      throw Error({}, "-o - is for texts (--emit=graph, loops, llvm, asm): a library or an object needs a file", {}, 2);
+    flags.output.clear();
+  }
   if (flags.output.empty() && (flags.emit == "so" || flags.emit == "obj"))
     flags.output = fs::path(flags.network).stem().string() + (flags.emit == "so" ? ".so" : ".o");
 }

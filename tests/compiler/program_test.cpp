@@ -209,6 +209,7 @@ TEST_CASE("wrong usage: exit code, message, nothing written")
       {{"lenet5.yaml", "-o", "missing/net.so"}, 3, "cannot write"},
       {{"lenet5.yaml", "-o", "folder.so"}, 3, "cannot write"},
       {{"lenet5.yaml", "-o", "missing/net.ir", "--emit=graph"}, 3, "cannot"},
+      {{"lenet5.yaml", "-o", "-"}, 2, "-o - is for texts"},
       {{"lenet5.yaml", "--weights", "missing.safetensors"}, 3, "missing.safetensors"},
       {{"lenet5.yaml", "--weights", "short.safetensors"}, 1, "short.safetensors"},
       {{"lenet5.yaml", "--weights", "lying.safetensors"}, 1, "lying.safetensors"},
@@ -346,6 +347,7 @@ TEST_CASE("text out, text in: the same results from every level")
   }
   CHECK(contains(folder.run({"small.yaml", "--emit=llvm"}).out, "define "));
   CHECK(contains(folder.run({"small.yaml", "--emit=asm"}).out, ".text"));
+  CHECK(contains(folder.run({"small.yaml", "--emit=asm", "-o", "-"}).out, ".text"));
   CHECK(folder.run({"small.yaml", "--emit=obj"}).code == 0);
   CHECK(folder.read("small.o").starts_with("\x7f"
                                            "ELF"));
