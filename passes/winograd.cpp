@@ -7,12 +7,14 @@
 //
 // It is a statement of the form y[n,O,h,w] += x[n,C,h ± i + p,w ± j + q] * w[.., .., ±i, ±j] with i, j < 3 (or 5), by
 // whatever op, whose weights are parameters; O and C are anything affine (groups). A tile is 4 x 4 elements of y (or
-// 2 x 2): 36 products where 144 (or 100) were, with the same six points, so that both are as exact. The transformed weights depend on parameters alone, and are four times as large.
+// 2 x 2): 36 products where 144 (or 100) were, with the same six points, so that both are as exact. The transformed weights
+// depend on parameters alone, and are four times as large.
 //
 // Chosen by cycles: multiplications saved against additions in the transforms, tiles that stand out over the picture's
 // end, the larger weights' way from memory, and the tiles' own way through the caches. Where the user limits the memory
-// for weights in tiles, those that save most for a byte. Tiles of 6 x 6 have a fifth of the multiplications and round
-// coarser: the user asks for them.
+// for weights in tiles, those that save most for a byte. A small map has few tiles, and its weights take longest on their
+// way: tiles of 2 x 2 have less than half of them. Tiles of 6 x 6 have a fifth of the multiplications and round coarser:
+// the user asks for them.
 //
 // Needs:  ops as the network has them.
 // Leaves: a remark for each convolution that could be one, and was or was not. Training functions are left alone: there
@@ -30,6 +32,7 @@ namespace cnnc {
 namespace {
 
 constexpr int64_t window_taps[] = {3, 5};
+constexpr int64_t smallest_tile = 2;
 constexpr int64_t lane_block = 16; // channels that choose_layouts puts side by side
 
 // One spatial direction of the window.
@@ -117,7 +120,7 @@ std::optional<Match> match(const Graph& graph, const Op& op, int64_t tile_of_3)
     return std::nullopt;
   std::optional<Slide> rows, columns;
   for (const int64_t taps : window_taps)
-    if (!rows || !columns) {
+    if ((!rows || !columns) && m.wide > taps) {
       m.taps = taps;
       m.tile = m.wide - taps + 1;
       rows = slide_of(m.sum, m.sum.at[2], m.x_at[2], m.weight_at[2], taps);
@@ -151,6 +154,7 @@ std::optional<Match> match(const Graph& graph, const Op& op, int64_t tile_of_3)
 // 8 from memory.
 struct Price {
   double direct = 0, winograd = 0;
+  double winograd_of_eight = 0; // an image of eight, which share the weights' way
 };
 
 Price price(const Match& m, const Target& target)
@@ -176,12 +180,17 @@ Price price(const Match& m, const Target& target)
   p.direct = std::max(products * window * points / lanes / 2, stream(weights * window * 4));
   const double in = tiles * static_cast<double>(x[1].size) / lanes,
                out = tiles * static_cast<double>(y[1].size) / lanes;
+  constexpr double more_kernels = 6000; // two of them to begin and to end
   // Vector operations of a tile's transforms, its loads and stores; then the same bytes again where they are multiplied.
   const double transforms = (in * 130 + out * 90) * positions / 36,
                moved = (in + out) * positions * static_cast<double>(target.vector_bytes);
-  const double few = tiles < 6 ? 6 / tiles : 1; // too few tiles to hide the loads of weights
-  p.winograd = std::max(products * positions * tiles / lanes / 2 * few, stream(weights * positions * 4)) + transforms +
-               2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : 64);
+  const auto of_an_image = [&](double images) {
+    const double few = std::max(6 / (tiles * images), 1.0); // too few tiles to hide the loads of weights
+    return std::max(products * positions * tiles / lanes / 2 * few, stream(weights * positions * 4) / images) +
+           transforms + more_kernels + 2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : 64);
+  };
+  p.winograd = of_an_image(1);
+  p.winograd_of_eight = of_an_image(8);
   return p;
 }
 
@@ -302,9 +311,9 @@ std::string name_of(const Graph& graph, const Op& op)
   return graph.values[static_cast<size_t>(op.outputs[0])].name;
 }
 
-std::optional<Choice> choice_for(Graph& graph, const Op& op, const Target& target)
+std::optional<Choice> choice_for(Graph& graph, const Op& op, const Target& target, int64_t tile_of_3)
 {
-  std::optional<Match> m = match(graph, op, target.winograd_tile);
+  std::optional<Match> m = match(graph, op, tile_of_3);
   if (!m)
     return std::nullopt;
   Choice choice{*m, price(*m, target), 0, ""};
@@ -321,6 +330,17 @@ std::optional<Choice> choice_for(Graph& graph, const Op& op, const Target& targe
     choice.why_not = fmt::format("about {:.0f} thousand cycles an image against {:.0f}", choice.price.winograd / 1000,
                                  choice.price.direct / 1000);
   return choice;
+}
+
+// In tiles of 4 x 4 (or as the user asks), or in smaller ones, whose products are more and whose weights are fewer: which
+// is better for one image, and which for many, may be two things.
+std::optional<Choice> choice_for(Graph& graph, const Op& op, const Target& target)
+{
+  std::optional<Choice> large = choice_for(graph, op, target, target.winograd_tile);
+  std::optional<Choice> small = choice_for(graph, op, target, smallest_tile);
+  const auto both = [](const Choice& choice) { return choice.price.winograd + choice.price.winograd_of_eight; };
+  const bool only_small = small && small->why_not.empty() && !large->why_not.empty();
+  return small && (only_small || both(*small) < both(*large)) ? small : large;
 }
 
 // Those that save most for each byte, as many as there is room for.
