@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace cnnc {
 
@@ -245,8 +246,10 @@ std::vector<OperandSpec> output_specs(const OpDef& def, const Attributes& attrib
   return outputs;
 }
 
-Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
-             const Location& where)
+namespace {
+
+Formula bind_text(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
+                  const Location& where)
 {
   if (&def == &op_formula) // its operands are a user's text
     try {
@@ -266,6 +269,40 @@ Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inp
     outputs.at(0).dtype = def.make_type({bound.inputs, attributes, bound.all});
   Formula formula = bind_formula(text, bound.inputs, outputs, bound.attributes, where);
   widen_taps(formula);
+  return formula;
+}
+
+// All that the formula follows from.
+std::string key_of(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes)
+{
+  std::string key = def.name;
+  for (const auto& [name, value] : attributes) {
+    const auto* number = std::get_if<double>(&value);
+    key += fmt::format("\n{} {} {}", name, value.index(), number ? fmt::format("{:a}", *number) : cnnc::to_string(value));
+    if (const auto* numbers = std::get_if<std::vector<double>>(&value))
+      for (const double each : *numbers)
+        key += fmt::format(" {:a}", each);
+  }
+  for (const std::optional<TensorType>& type : inputs)
+    key += '\n' + (type ? cnnc::to_string(*type) : "-");
+  return key;
+}
+
+} // namespace
+
+// Every pass asks for the formulas of all ops, and those of Winograd's tiles are long: each text is read once.
+Formula bind(const OpDef& def, const std::vector<std::optional<TensorType>>& inputs, const Attributes& attributes,
+             const Location& where)
+{
+  constexpr size_t most = 1 << 10;
+  thread_local std::unordered_map<std::string, Formula> known;
+  std::string key = key_of(def, inputs, attributes);
+  if (const auto found = known.find(key); found != known.end())
+    return found->second;
+  Formula formula = bind_text(def, inputs, attributes, where);
+  if (known.size() == most)
+    known.clear();
+  known.emplace(std::move(key), formula);
   return formula;
 }
 
