@@ -278,7 +278,8 @@ std::string key_of(const OpDef& def, const std::vector<std::optional<TensorType>
   std::string key = def.name;
   for (const auto& [name, value] : attributes) {
     const auto* number = std::get_if<double>(&value);
-    key += fmt::format("\n{} {} {}", name, value.index(), number ? fmt::format("{:a}", *number) : cnnc::to_string(value));
+    key +=
+        fmt::format("\n{} {} {}", name, value.index(), number ? fmt::format("{:a}", *number) : cnnc::to_string(value));
     if (const auto* numbers = std::get_if<std::vector<double>>(&value))
       for (const double each : *numbers)
         key += fmt::format(" {:a}", each);
