@@ -71,7 +71,7 @@ struct Buffer {
   TensorType type;
   Layout layout;      // registers: planar
   int64_t offset = 0; // local: bytes within the thread's part of the workspace, set by plan_memory
-  Ahead ahead;        // arguments: by each read; of a result, by each store
+  Ahead ahead = {};   // arguments: by each read; of a result, by each store
 };
 
 enum class LoopKind : uint8_t { serial, parallel, unroll, lanes };

@@ -303,7 +303,8 @@ ToCalibrate to_calibrate(const Graph& graph, const NarrowChoice& choice, int num
     if (c->weight_input)
       found.weights.push_back({value(c->b).name, c->whole->weight_channel, *c->weight_input});
     int64_t points = 1;
-    for (const Index& index : formula_of(graph, graph.ops[o]).statements[c->statement].indices)
+    const Formula formula = formula_of(graph, graph.ops[o]);
+    for (const Index& index : formula.statements[c->statement].indices)
       points *= index.extent.batch ? 1 : index.extent.size;
     found.multiplications += points;
     found.weight_elements += elements(value(c->b).type.shape);

@@ -313,7 +313,8 @@ private:
       }
     } else if (last_stage() >= static_cast<int>(first_of_op) && stage.target < 0 && is_same_box(s, stage)) {
       std::vector<Affine> place;
-      for (const int to : renumber_indices(s).to)
+      const Renumbered numbers = renumber_indices(s);
+      for (const int to : numbers.to)
         place.push_back(Affine::of(to));
       places.push_back(std::move(place));
     } else if (result.tensors[s.target].stage == last_stage()) {
