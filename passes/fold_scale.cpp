@@ -121,7 +121,7 @@ public:
   ExprPtr take(const ExprPtr& e, const Op& op, const Formula& from, const std::function<Affine(const Affine&)>& to)
   {
     return transform(map_affine(e, to), [&](const ExprPtr& part) {
-      return part->fn == Fn::read ? read(input(value_of(op, from, part->tensor)), part->type, part->at) : part;
+      return part->fn == Fn::read ? read(input(operand_of(op, from, part->tensor)), part->type, part->at) : part;
     });
   }
 
@@ -134,14 +134,6 @@ public:
   }
 
   int value(int input) const { return inputs[static_cast<size_t>(input)]; }
-
-  static int value_of(const Op& op, const Formula& formula, int tensor)
-  {
-    size_t input = 0;
-    for (int t = 0; t < tensor; ++t)
-      input += formula.tensors[static_cast<size_t>(t)].role == Role::input;
-    return op.inputs[static_cast<size_t>(formula.input_numbers[input])];
-  }
 
   // y[i0,i1,...] = value
   Made op(const std::string& name, const Shape& shape, ExprPtr value, const Location& where) const
@@ -206,14 +198,14 @@ private:
     int x = -1;
     for (int t = 0; t < static_cast<int>(second.tensors.size()); ++t)
       if (second.tensors[static_cast<size_t>(t)].role == Role::input &&
-          !steady[static_cast<size_t>(Maker::value_of(scaling, second, t))]) {
+          !steady[static_cast<size_t>(operand_of(scaling, second, t))]) {
         if (x >= 0)
           return false;
         x = t;
       }
     if (x < 0)
       return false;
-    const int sum = Maker::value_of(scaling, second, x);
+    const int sum = operand_of(scaling, second, x);
     if (!is_plain(s, second, x) || !is_only_reader(number, sum))
       return false;
     const std::optional<Linear> linear = linear_in(s.value, x);
@@ -260,7 +252,7 @@ private:
     Formula formula = formula_of(graph, op);
     const auto is_steady = [&](int t) {
       return formula.tensors[static_cast<size_t>(t)].role == Role::input &&
-             steady[static_cast<size_t>(Maker::value_of(op, formula, t))];
+             steady[static_cast<size_t>(operand_of(op, formula, t))];
     };
     const int y = formula.statements.back().target;
     const Shape& shape = formula.tensors[static_cast<size_t>(y)].type.shape;
@@ -317,7 +309,7 @@ private:
     const std::string name = value(scaling.outputs[0]).name;
     // The weights, scaled.
     Maker scaled(graph);
-    const int old_weight = Maker::value_of(op, formula, weight);
+    const int old_weight = operand_of(op, formula, weight);
     std::vector<Affine> all;
     for (size_t d = 0; d < weight_shape(formula, weight).size(); ++d)
       all.push_back(Affine::of(static_cast<int>(d)));

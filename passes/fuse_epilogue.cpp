@@ -13,6 +13,7 @@
 // Needs:  every op in a kernel; no dead op, so that one user means one user.
 // Leaves: every pointwise op that may be a stage of its producer's kernel is; the others carry the reason why not.
 #include "ir/subscripts.h"
+#include "passes/formula_op.h"
 #include "passes/pass.h"
 
 #include <fmt/format.h>
@@ -65,7 +66,7 @@ std::vector<int> pointwise_operands(const Graph& graph, const Op& op)
         steps_meet = steps_meet && (!is_step[static_cast<size_t>(e.tensor)] || (is_pointwise && e.at == s.at));
         return;
       }
-      const int value = op.inputs[static_cast<size_t>(formula.input_numbers[static_cast<size_t>(e.tensor)])];
+      const int value = operand_of(op, formula, e.tensor);
       auto [found, is_new] = read_so.try_emplace(value, true);
       const Shape& its = graph.values[static_cast<size_t>(value)].type.shape;
       found->second = found->second && is_pointwise && e.at == s.at && its == shape;

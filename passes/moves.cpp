@@ -1,5 +1,7 @@
 #include "passes/moves.h"
 
+#include "passes/formula_op.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,10 +39,7 @@ std::optional<Move> move_of(const Formula& formula, const Op& op, const Statemen
   }
   if (move.from < 0 || move.from + move.size > operand.type.shape[1].size)
     return std::nullopt;
-  int input = 0; // its number among the formula's inputs
-  for (int t = 0; t < read.tensor; ++t)
-    input += formula.tensors[static_cast<size_t>(t)].role == Role::input;
-  move.operand = op.inputs[static_cast<size_t>(formula.input_numbers[static_cast<size_t>(input)])];
+  move.operand = operand_of(op, formula, read.tensor);
   return move;
 }
 

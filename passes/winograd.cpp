@@ -103,10 +103,7 @@ std::optional<Match> match(const Graph& graph, const Op& op, int64_t tile_of_3)
   if (m.sum.update != Update::sum || m.sum.at.size() != 4 || e.fn != Fn::mul || e.type != DType::f32)
     return std::nullopt;
   auto kind = [&](const Expr& read) {
-    return graph
-        .values[static_cast<size_t>(
-            op.inputs[static_cast<size_t>(m.formula.input_numbers[static_cast<size_t>(read.tensor)])])]
-        .kind;
+    return graph.values[static_cast<size_t>(operand_of(op, m.formula, read.tensor))].kind;
   };
   for (const ExprPtr& arg : e.args) {
     if (arg->fn != Fn::read || arg->at.size() != 4 || arg->checked ||
@@ -227,7 +224,7 @@ public:
 
 private:
   const FormulaTensor& tensor(int t) const { return m.formula.tensors[static_cast<size_t>(t)]; }
-  int operand(int t) const { return op.inputs[static_cast<size_t>(m.formula.input_numbers[static_cast<size_t>(t)])]; }
+  int operand(int t) const { return operand_of(op, m.formula, t); }
 
   // One result, of the type that the row's formula gives it.
   int add(const std::string& def, const std::string& name, std::vector<int> inputs, Attributes attributes)
