@@ -5,8 +5,6 @@
 
 namespace cnnc {
 
-namespace {
-
 Code code_of(double low, double high)
 {
   Code code;
@@ -14,8 +12,6 @@ Code code_of(double low, double high)
   code.zero = std::min(std::max(0.0, std::nearbyint(-low / code.scale)), 255.0); // and no -0
   return code;
 }
-
-} // namespace
 
 bool has_zeros(const std::vector<Code>& codes)
 {

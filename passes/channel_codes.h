@@ -17,6 +17,9 @@ struct Code {
 // Any zero of them is not 0: the number 0 has another integer.
 bool has_zeros(const std::vector<Code>&);
 
+// For numbers of this range, in which zero is.
+Code code_of(double low, double high);
+
 // Channels of one code hold numbers of one range: the union of those that they were found to have, and zero.
 class ChannelCodes {
 public:

@@ -102,7 +102,7 @@ std::vector<int> scores_of(const Graph& graph)
 }
 
 struct Difference {
-  double square = 0, square_of_difference = 0;
+  double square = 0, square_of_difference = 0, largest = 0;
 
   void add(const std::vector<Tensor>& expected, const std::vector<Tensor>& found)
   {
@@ -111,8 +111,10 @@ struct Difference {
         const double e = expected[o].get(i), d = found[o].get(i) - e;
         square += e * e;
         square_of_difference += d * d;
+        largest = std::max(largest, std::abs(d));
       }
   }
+  double relative_square() const { return square > 0 ? square_of_difference / square : 0; }
 };
 
 // That its contractions take, in multiplications: reading a weight from memory takes as long as eight.
@@ -146,8 +148,7 @@ std::set<std::string> values_to_widen(const Runner& runner, const std::vector<Te
     for (size_t i = 0; i < inputs.size(); ++i)
       difference.add(expected[i], runner.run(inputs[i], codes));
     code = none;
-    const double error = difference.square > 0 ? difference.square_of_difference / difference.square : 0;
-    narrow.push_back({error * (1 + of_weights[v]), time_of(value)});
+    narrow.push_back({difference.relative_square() * (1 + of_weights[v]), time_of(value)});
     names.push_back(value.name);
   }
   std::set<std::string> wide;
@@ -228,18 +229,12 @@ std::string accuracy_report(const Network& network, const CompileOptions& option
   wide.low_precision.reset();
   wide.rounded.clear();
   const Runner reference(compile(network, wide), weights, seed), runner(compile(network, narrow), weights, seed);
-  double square = 0, square_of_difference = 0, largest = 0;
+  Difference difference;
   int64_t pictures = 0, agree = 0;
   const std::vector<std::string> files = calibration_files(options.calibration);
   for (const Tensor& input : calibration_inputs(network, reference.model(), files)) {
     const std::vector<Tensor> expected = reference.run(input), found = runner.run(input);
-    for (size_t o = 0; o < expected.size(); ++o)
-      for (int64_t i = 0; i < expected[o].size(); ++i) {
-        const double e = expected[o].get(i), d = found[o].get(i) - e;
-        square += e * e;
-        square_of_difference += d * d;
-        largest = std::max(largest, std::abs(d));
-      }
+    difference.add(expected, found);
     const int64_t count = expected[0].dims.empty() ? 1 : expected[0].dims[0],
                   size = expected[0].size() / std::max<int64_t>(count, 1);
     const auto top = [&](const Tensor& tensor, int64_t image) {
@@ -254,8 +249,8 @@ std::string accuracy_report(const Network& network, const CompileOptions& option
   }
   return fmt::format("{} against f32 on {} pictures: {} have the same largest output; outputs differ by {:.2g} (L2, "
                      "relative), at most by {:.2g}\n",
-                     name_of(*options.low_precision), pictures, agree,
-                     square > 0 ? std::sqrt(square_of_difference / square) : 0, largest);
+                     name_of(*options.low_precision), pictures, agree, std::sqrt(difference.relative_square()),
+                     difference.largest);
 }
 
 } // namespace cnnc

@@ -1,5 +1,7 @@
 #include "compiler/program/watched_values.h"
 
+#include "passes/channel_codes.h"
+
 #include <algorithm>
 
 namespace cnnc {
@@ -98,7 +100,7 @@ NamedTensors rounded_weights(const std::vector<WatchedValue>& watched, const std
       continue;
     std::vector<double> scales;
     for (const LowPrecision::Range& range : found->second)
-      scales.push_back(range.high > range.low ? static_cast<float>((range.high - range.low) / 255) : 1);
+      scales.push_back(code_of(range.low, range.high).scale);
     for (size_t w : of_value.to_round) {
       const ToCalibrate::Weight& weight = of_value.value.weights[w];
       rounded[weight.name] =
