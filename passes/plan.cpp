@@ -763,8 +763,7 @@ private:
   void find_streams()
   {
     const int lanes = chosen_lanes();
-    for (size_t b = 0; b < nest.buffers.size(); b++) {
-      const Buffer& buffer = nest.buffers[b];
+    for (const Buffer& buffer : nest.buffers) {
       const int64_t bytes = bytes_of_buffer(buffer);
       if (buffer.role != BufferRole::in)
         continue;
@@ -776,11 +775,9 @@ private:
         if (!is_batch && lane == Lane::contiguous) {
           const int64_t tile = next_tile(access, lanes);
           if (tile > 0 && tile < bytes && bytes > target.l1_bytes / 2) {
-            result.streams.push_back({static_cast<int>(b), {tile, "", 1}});
-            take_turns(access, lanes, result.streams.back().second);
+            take_turns(access, lanes, ask(buffer, tile));
           } else if (bytes > target.l2_bytes) {
-            const int64_t far = std::max(is_stream(access) ? run_ahead : stream_ahead, rows_of_tile(access));
-            result.streams.push_back({static_cast<int>(b), {far, "", 1}});
+            ask(buffer, std::max(is_stream(access) ? run_ahead : stream_ahead, rows_of_tile(access)));
           } else {
             continue;
           }
@@ -790,16 +787,22 @@ private:
           continue;
         const int64_t pixels = bytes > target.l2_bytes / 2 ? next_pixels(access) : 0;
         if (const int64_t next = pixels > 0 ? pixels : next_block(access); next > 0) {
-          result.streams.push_back({static_cast<int>(b), {next, "", 1}});
+          ask(buffer, next);
           break;
         }
       }
     }
     for (const Access& access : accesses)
       if (is_result(access) && is_asked_for_ahead(access)) {
-        result.streams.push_back({static_cast<int>(access.buffer - nest.buffers.data()), {run_ahead, "", 1}});
+        ask(*access.buffer, run_ahead);
         break;
       }
+  }
+
+  Ahead& ask(const Buffer& buffer, int64_t bytes)
+  {
+    result.streams.push_back({static_cast<int>(&buffer - nest.buffers.data()), {bytes, "", 1}});
+    return result.streams.back().second;
   }
 
   // Bytes of an operand's rows that a tile reads side by side, where those are short: a page ahead of the first one is in
@@ -809,15 +812,15 @@ private:
     constexpr int64_t most = 64 << 10;
     int64_t bytes = 0;
     for (const Dimension& d : box)
-      if (d.name != result.schedule.lanes && size_in_tile(d) > 1)
+      if (d.name != result.schedule.lanes && size_in_tile(d.name) > 1)
         bytes = std::max(bytes, bytes_to_next(access, d));
     return bytes <= most ? bytes : 0;
   }
 
-  int64_t size_in_tile(const Dimension& d) const
+  int64_t size_in_tile(const std::string& index) const
   {
     for (const StageSchedule::Step& step : result.schedule.tile)
-      if (step.index == d.name)
+      if (step.index == index)
         return step.size;
     return 0;
   }
@@ -826,14 +829,14 @@ private:
   int64_t bytes_to_next(const Access& access, const Dimension& d) const
   {
     const std::optional<int64_t> stride = memory_stride(*access.buffer, access.at, d.index);
-    return std::max<int64_t>(stride.value_or(0), 0) * size_in_tile(d) * bytes_of(access.buffer->type.dtype);
+    return std::max<int64_t>(stride.value_or(0), 0) * size_in_tile(d.name) * bytes_of(access.buffer->type.dtype);
   }
 
   // Bytes from a tile's weights to those of the next one along the lanes, where the tile's own are used again and both
   // find room in the second cache beside the pictures; else 0.
   int64_t next_tile(const Access& access, int lanes) const
   {
-    int64_t size = 0;
+    const int64_t size = size_in_tile(result.schedule.lanes);
     bool is_shared = false;
     for (const Dimension& d : box) {
       if (d.index == lanes || is_apart(d)) // whose next value comes behind the last of the lanes
@@ -842,9 +845,6 @@ private:
         return 0;
       is_shared = is_shared || (d.extent && *d.extent > 1);
     }
-    for (const StageSchedule::Step& step : result.schedule.tile)
-      if (step.index == result.schedule.lanes)
-        size = step.size;
     if (!is_shared || size == 0)
       return 0;
     const std::vector<int64_t> strides = axis_strides(access.buffer->layout, access.buffer->type.shape);
@@ -866,6 +866,9 @@ private:
   void take_turns(const Access& access, int lanes, Ahead& ahead) const
   {
     constexpr int64_t line = 64;
+    // Kernels of several stages have no integer register to spare, and most read the same weights for further rows.
+    if (!stage.shared.empty())
+      return;
     int64_t bytes = bytes_of(access.buffer->type.dtype) * group; // of weights that lie in a row, in a step
     for (const StageSchedule::Step& step : result.schedule.reduce)
       bytes *= std::max<int64_t>(step.size / group, 1);
@@ -887,8 +890,7 @@ private:
       most = count;
       ahead.loop = step.index;
     }
-    // Kernels of several stages have no integer register to spare, and most read the same weights for further rows.
-    while (stage.shared.empty() && ahead.turns * 2 <= most && bytes % (ahead.turns * 2 * line) == 0)
+    while (ahead.turns * 2 <= most && bytes % (ahead.turns * 2 * line) == 0)
       ahead.turns *= 2;
     if (ahead.turns == 1)
       ahead.loop.clear();
@@ -902,7 +904,7 @@ private:
       return 0;
     int64_t least = 0;
     for (const Dimension& d : box)
-      if (const int64_t bytes = bytes_to_next(access, d); bytes > 0 && d.extent && *d.extent > size_in_tile(d))
+      if (const int64_t bytes = bytes_to_next(access, d); bytes > 0 && d.extent && *d.extent > size_in_tile(d.name))
         least = least == 0 ? bytes : std::min(least, bytes);
     return least <= farthest_ahead ? least : 0;
   }

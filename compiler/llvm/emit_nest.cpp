@@ -67,6 +67,11 @@ Emitter::Emitter(llvm::Module& module, const Nest& nest, const Target& target)
       target(target),
       b(module.getContext())
 {
+  for (const Buffer& buffer : nest.buffers)
+    if (buffer.role == BufferRole::registers)
+      fills_registers =
+          fills_registers || elements(buffer.type.shape) * bytes_of(buffer.type.dtype) / target.vector_bytes * 4 >=
+                                 target.vector_registers * 3;
 }
 
 void Emitter::fail(const std::string& what) const

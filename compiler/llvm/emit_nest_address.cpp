@@ -12,7 +12,6 @@
 #include "ir/location.h"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
 namespace cnnc {
@@ -194,8 +193,8 @@ llvm::Value* Emitter::turn_of(const Ahead& ahead)
       const Affine iteration = Affine::of(static_cast<int>(i));
       llvm::Value* number = loop.modulus > 1 ? quotient(iteration, loop.modulus, false) : scalar(iteration);
       return at_level(loop.level, {memo_turn, static_cast<int64_t>(i), ahead.turns}, [&] {
-        return b.CreateShl(b.CreateAnd(number, b.getInt64(static_cast<uint64_t>(ahead.turns - 1))),
-                           b.getInt64(std::countr_zero(static_cast<uint64_t>(cache_line))));
+        return b.CreateMul(b.CreateAnd(number, b.getInt64(static_cast<uint64_t>(ahead.turns - 1))),
+                           b.getInt64(cache_line));
       });
     }
   return nullptr;

@@ -53,12 +53,7 @@ void Emitter::prefetch_here(llvm::Value* at, std::string_view instruction)
 void Emitter::read_here(int buffer)
 {
   const Buffer& weights = nest.buffers[static_cast<size_t>(buffer)];
-  int64_t accumulators = 0;
-  for (const Buffer& of : nest.buffers)
-    if (of.role == BufferRole::registers)
-      accumulators = std::max(accumulators, elements(of.type.shape) * bytes_of(of.type.dtype) / target.vector_bytes);
-  if (weights.role == BufferRole::in && !has_batch(weights.type.shape) &&
-      accumulators * 4 >= target.vector_registers * 3)
+  if (fills_registers && weights.role == BufferRole::in && !has_batch(weights.type.shape))
     in_place(b.getVoidTy(), "", "", nullptr);
 }
 

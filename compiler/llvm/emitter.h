@@ -203,6 +203,7 @@ private:
   llvm::Module& module;
   const Nest& nest;
   const Target& target;
+  bool fills_registers = false; // accumulators leave little room beside them
   llvm::IRBuilder<> b;
   llvm::Function* f = nullptr;
   std::vector<BufferState> buffers;
