@@ -28,15 +28,6 @@ Graph gradients_of_parameters(const Graph& train, const std::string& name)
   return graph;
 }
 
-bool is_planned(const Program& program)
-{
-  for (const Graph& function : program.functions)
-    for (const Value& value : function.values)
-      if (value.region != Region::none)
-        return true;
-  return false;
-}
-
 void check_pass(const std::string& name)
 {
   if (name.empty() || name == "all" || find_pass(name))
@@ -170,12 +161,9 @@ Compiled compile(Program program, const CompileOptions& options)
   run.time = true;
   run.dump = options.dump;
   run.only = options.passes;
-  // Loops that come as text are compiled as they stand.
-  if (run.only.empty() && !compiled.program.nests.empty()) {
-    if (is_planned(compiled.program))
-      return compiled;
+  // Loops that come as text are compiled as they stand; but what the text says of places in memory is not trusted.
+  if (run.only.empty() && !compiled.program.nests.empty())
     run.only = {"plan_memory"};
-  }
   if (targets.size() > 1)
     compile_for(targets, run, options, compiled);
   else {

@@ -345,6 +345,14 @@ TEST_CASE("text out, text in: the same results from every level")
     for (int64_t i = 0; i < got.size(); ++i)
       CHECK(got.get(i) == doctest::Approx(want.get(i)).epsilon(1e-5));
   }
+  // Places that do not hold what lies there are not believed.
+  const std::string loops = folder.run({"small.yaml", "--emit=loops"}).out;
+  std::string wrong = loops;
+  const size_t workspace = wrong.find("workspace fixed");
+  REQUIRE(workspace != std::string::npos);
+  wrong.replace(workspace, wrong.find('\n', workspace) - workspace, "workspace fixed 0 image 64 thread 0");
+  folder.add("wrong.ir", wrong);
+  CHECK(folder.run({"wrong.ir", "--emit=loops"}).out == loops);
   CHECK(contains(folder.run({"small.yaml", "--emit=llvm"}).out, "define "));
   CHECK(contains(folder.run({"small.yaml", "--emit=asm"}).out, ".text"));
   CHECK(contains(folder.run({"small.yaml", "--emit=asm", "-o", "-"}).out, ".text"));
