@@ -56,6 +56,7 @@ constexpr int64_t most_statements = 480; // of those and a tile's accumulators
 constexpr int64_t most_of_window = 160;  // likewise where that is all: the next tile begins before this one has ended
 constexpr double most_kept = 2;          // times the best schedule's cycles, of what is kept beside it
 constexpr int64_t most_images = 8;       // in a tile
+constexpr int64_t images_in_group = 16;  // about as many, where a sum is cut
 constexpr int64_t batches[] = {1, 32};   // what an unknown batch is priced at, each per image
 
 class Planner {
@@ -455,6 +456,9 @@ private:
     const double share = share_of(width), latency = group > 1 ? 6 : is_sum ? 4 : 2;
     double loads = 0, vectors = 0, ends = 0;
     int64_t runs = 1;
+    const bool is_near = cut && cut->images < 0; // for one image alone there is nothing to read again
+    if (cut)                                     // all but the first part read the sums, all but the last write them
+      ends += accs * (load_cost[0] + store_cost[0]) * static_cast<double>(cut->parts - 1);
     for (const Access& access : accesses) {
       const bool overlaps = is_written_out && access.in_reduction;
       double count = static_cast<double>(overlaps ? elements(access, tile) : distinct(access, tile));
@@ -468,7 +472,8 @@ private:
           cost = 0.8;
         // A panel larger than the first cache comes from the second, which has some 25 bytes a cycle.
         const auto bytes = static_cast<double>(width * group * bytes_of(access.buffer->type.dtype));
-        if (access.lane == Lane::contiguous && count * bytes * steps / taps > static_cast<double>(target.l1_bytes) / 2)
+        if (access.lane == Lane::contiguous && !is_near &&
+            count * bytes * steps / taps > static_cast<double>(target.l1_bytes) / 2)
           cost = std::max(cost, bytes / l2_rate);
         loads += count * cost;
         if (access.lane == Lane::broadcast)
@@ -588,6 +593,7 @@ private:
 
   void rate(Tile& tile, const Lanes& lanes)
   {
+    cut = cut_of(tile, lanes);
     const double cycles = total(tile, lanes);
     if (keeps_rated && (result.cycles == 0 || cycles < result.cycles * most_kept))
       rated.push_back({schedule_of(tile, lanes.index, lanes.width), cycles, {}});
@@ -612,7 +618,92 @@ private:
       order_tiles(schedule, lanes);
     }
     order_reduction(schedule, tile, lanes, width);
+    if (cut)
+      schedule.cut.push_back({reduced[cut->reduced].name, cut->size});
+    if (cut && cut->images >= 0)
+      schedule.cut.push_back({box[static_cast<size_t>(cut->images)].name, cut->group});
     return schedule;
+  }
+
+  struct Cut {
+    size_t reduced;
+    int64_t size, parts;
+    int images = -1; // in the box: goes in groups, all of which read a part's weights
+    int64_t group = 1;
+  };
+
+  // All weights of a tile are read again for each tile of the picture behind them, or of the images. Where they are many,
+  // in parts: one of them, and the sums so far, find room in the first cache, and are little beside what would come from
+  // farther away.
+  std::optional<Cut> cut_of(const Tile& tile, const Lanes& lanes) const
+  {
+    if (reductions != 1 || !is_sum || has_tap || is_written_out || lanes.index < 0 || lanes.are_reduced ||
+        !stage.shared.empty())
+      return std::nullopt;
+    const int64_t panel = panel_of(tile, lanes);
+    if (panel <= target.l1_bytes)
+      return std::nullopt;
+    Cut found{0, 0, 1};
+    int64_t sums = lane_bytes, tiles = 1;
+    for (size_t d = 0; d < box.size(); d++) {
+      if (box[d].index == lanes.index) {
+        sums *= tile.blocks * lanes.width;
+      } else if (box[d].fixed) {
+        return std::nullopt;
+      } else if (!box[d].extent || is_apart(box[d])) {
+        sums *= tile.sizes[d];
+        found.images = box[d].extent ? found.images : static_cast<int>(d);
+      } else {
+        sums *= *box[d].extent;
+        tiles *= ceil_div(*box[d].extent, tile.sizes[d]);
+      }
+    }
+    constexpr int64_t fewest_tiles = 3;
+    if (tiles == 1 && found.images >= 0 && panel > target.l2_bytes / 2) {
+      const int64_t size = tile.sizes[static_cast<size_t>(found.images)];
+      found.group = ceil_div(images_in_group, size) * size;
+      sums *= found.group / size;
+    } else {
+      found.images = -1;
+      if (tiles < fewest_tiles)
+        return std::nullopt;
+    }
+    StageSchedule order;
+    order_reduction(order, tile, lanes.index, lanes.width);
+    for (size_t r = 0; r < reduced.size(); r++)
+      if (!is_trimmed(reduced[r].index, tile) && *reduced[r].extent > *reduced[found.reduced].extent)
+        found.reduced = r;
+    const int64_t extent = *reduced[found.reduced].extent, step = order.reduce[found.reduced].size;
+    if (is_trimmed(reduced[found.reduced].index, tile))
+      return std::nullopt;
+    for (int64_t size = step; size < extent; size += step)
+      if (extent % size == 0 && (found.size == 0 || panel / extent * size <= target.l1_bytes / 4))
+        found.size = size;
+    const int64_t room =
+        std::min(panel / 4, panel > target.l2_bytes / 2 ? target.l2_bytes / 8 : target.l1_bytes / 4 * 3);
+    if (found.size == 0 || sums + panel / extent * found.size > room)
+      return std::nullopt;
+    found.parts = extent / found.size;
+    return found;
+  }
+
+  // Bytes of the weights that a tile reads, where all tiles of the picture behind it read the same; else 0.
+  int64_t panel_of(const Tile& tile, const Lanes& lanes) const
+  {
+    int64_t steps = 1;
+    for (const Dimension& d : reduced) {
+      if (!d.extent || d.fixed)
+        return 0;
+      steps *= *d.extent;
+    }
+    int64_t bytes = 0;
+    for (const Access& access : accesses)
+      if (access.in_reduction && access.in_lanes && access.lane == Lane::contiguous &&
+          std::none_of(box.begin(), box.end(), [&](const Dimension& d) {
+            return d.index != lanes.index && !is_apart(d) && uses(access, d.index);
+          }))
+        bytes = std::max(bytes, tile.blocks * lanes.width * steps * bytes_of(access.buffer->type.dtype));
+    return bytes;
   }
 
   // An index that all factors have (a position of winograd's tiles, a group): two of its values share nothing.
@@ -832,8 +923,8 @@ private:
     return std::max<int64_t>(stride.value_or(0), 0) * size_in_tile(d.name) * bytes_of(access.buffer->type.dtype);
   }
 
-  // Bytes from a tile's weights to those of the next one along the lanes, where the tile's own are used again and both
-  // find room in the second cache beside the pictures; else 0.
+  // Bytes from a tile's weights to those of the next one along the lanes (or of the next part of a sum that is cut), where
+  // the tile's own are used again and both find room in the second cache beside the pictures; else 0.
   int64_t next_tile(const Access& access, int lanes) const
   {
     const int64_t size = size_in_tile(result.schedule.lanes);
@@ -847,18 +938,29 @@ private:
     }
     if (!is_shared || size == 0)
       return 0;
+    int64_t bytes = bytes_along(access, lanes, size);
+    for (const StageSchedule::Step& part : result.schedule.cut)
+      for (const Dimension& d : reduced)
+        if (d.name == part.index)
+          bytes = bytes_along(access, d.index, part.size);
+    return bytes <= target.l2_bytes / 4 ? bytes : 0;
+  }
+
+  // In memory, over so many steps of an index; 0 where they are not whole blocks.
+  static int64_t bytes_along(const Access& access, int index, int64_t steps)
+  {
     const std::vector<int64_t> strides = axis_strides(access.buffer->layout, access.buffer->type.shape);
     int64_t bytes = 0;
     for (size_t a = 0; a < strides.size(); a++) {
       const Axis& axis = access.buffer->layout.axes[a];
-      if (access.at[axis.dim].factor(lanes) != 1)
+      if (access.at[axis.dim].factor(index) != 1)
         continue;
-      if (size % std::max(axis.divide, axis.modulo) != 0)
+      if (steps % std::max(axis.divide, axis.modulo) != 0)
         return 0;
       if (axis.modulo == 0)
-        bytes += strides[a] * (size / axis.divide) * bytes_of(access.buffer->type.dtype);
+        bytes += strides[a] * (steps / axis.divide) * bytes_of(access.buffer->type.dtype);
     }
-    return bytes <= target.l2_bytes / 4 ? bytes : 0;
+    return bytes;
   }
 
   // A tile's weights are read again for each tile of the picture that follows. Asked for all at once, the next ones would
@@ -921,16 +1023,9 @@ private:
         continue;
       if (bytes > 0 || *d->extent < many * step.size)
         return 0;
-      const std::vector<int64_t> strides = axis_strides(access.buffer->layout, access.buffer->type.shape);
-      for (size_t a = 0; a < strides.size(); a++) {
-        const Axis& axis = access.buffer->layout.axes[a];
-        if (access.at[axis.dim].factor(d->index) != 1)
-          continue;
-        if (step.size % std::max(axis.divide, axis.modulo) != 0)
-          return 0;
-        if (axis.modulo == 0)
-          bytes += strides[a] * (step.size / axis.divide) * bytes_of(access.buffer->type.dtype);
-      }
+      bytes = bytes_along(access, d->index, step.size);
+      if (bytes == 0)
+        return 0;
     }
     return bytes >= stream_ahead / 4 && bytes <= farthest_ahead ? bytes : 0;
   }
@@ -1037,6 +1132,7 @@ private:
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0;
   bool is_written_out = false; // of the schedule in question: all steps of its reduction
+  std::optional<Cut> cut;      // likewise
   int64_t lane_bytes = 4, full_width = 1;
   Plan result;
   bool keeps_rated = false; // all that may be asked for, not the best alone

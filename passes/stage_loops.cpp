@@ -171,6 +171,7 @@ std::string to_string(const StageSchedule& s)
     }
   };
   list("tile", s.tile);
+  list("cut", s.cut);
   list("reduce", s.reduce);
   if (!s.lanes.empty())
     text += fmt::format("{}lanes {}:{}", text.empty() ? "" : " ", s.lanes, s.width);
@@ -204,7 +205,7 @@ std::vector<StageSchedule> parse_schedules(std::string_view text, const Location
       result.back().prefetches = true;
       continue;
     }
-    if (w == "tile" || w == "reduce" || w == "lanes") {
+    if (w == "tile" || w == "cut" || w == "reduce" || w == "lanes") {
       mode = w;
       continue;
     }
@@ -221,11 +222,13 @@ std::vector<StageSchedule> parse_schedules(std::string_view text, const Location
       result.back().tile.push_back(step);
     else if (mode == "reduce")
       result.back().reduce.push_back(step);
+    else if (mode == "cut")
+      result.back().cut.push_back(step);
     else if (mode == "lanes") {
       result.back().lanes = step.index;
       result.back().width = step.size;
     } else
-      throw Error(where, fmt::format("schedule: '{}' stands before 'tile', 'reduce' or 'lanes'", w));
+      throw Error(where, fmt::format("schedule: '{}' stands before 'tile', 'cut', 'reduce' or 'lanes'", w));
   }
   return result;
 }

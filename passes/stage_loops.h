@@ -44,16 +44,17 @@ bool are_neighbours(const Buffer&, const std::vector<Affine>& at, int index, int
                     const std::function<int64_t(int)>& step);
 
 // How one stage is to run; as text
-//   tile n, o:32, h, w:14 reduce c:16, i, j lanes o:16 prefetch
+//   tile n, o:32, h, w:14 cut c:128 reduce c:16, i, j lanes o:16 prefetch
 // Loops over tiles in this order, then the reduction's loops in this order; what remains inside a tile (32 o, 14 w) and
-// inside a reduction's step (16 c) is written out, lanes along o.
+// inside a reduction's step (16 c) is written out, lanes along o. The sum is cut: first the part of 128 c in each tile
+// behind the loops over images and lanes, then the next part. `cut c:128, n:16`: likewise over 16 images at a time.
 struct StageSchedule {
   struct Step {
     std::string index;
     int64_t size = 1;
     friend bool operator==(const Step&, const Step&) = default;
   };
-  std::vector<Step> tile, reduce;
+  std::vector<Step> tile, cut, reduce;
   std::string lanes;       // "" for none
   int64_t width = 1;       // of the vector, in elements
   bool prefetches = false; // where a tile's results go is asked for before its sums
@@ -66,6 +67,8 @@ std::vector<StageSchedule> parse_schedules(std::string_view, const Location& whe
 // What tile calls the loops inside a tile, behind the index's name: w.in, o.block around o.lanes. By these names
 // vectorize and unroll know them, in a text too.
 constexpr std::string_view inner_loop = ".in", block_loop = ".block", lanes_loop = ".lanes";
+// And the loop over the parts of a sum.
+constexpr std::string_view cut_loop = ".cut";
 
 // The schedule that costs least by the model in plan.cpp, and its cost in cycles for batches of 1 (plus a share of
 // larger ones). `free_layout`: buffers (parameters) whose layout will follow the decision: any lanes are contiguous.

@@ -13,12 +13,24 @@
 // are `o.block`, inside one `o.lanes`. With lanes along a reduced index each lane has a partial sum, and they are added
 // up in the store.
 //
+// A sum that is cut goes part by part over the tiles behind the lanes' one, so that a part's weights stay in the first
+// cache. Between the parts it lies in memory of the task's own, exactly as in the registers:
+//
+//   for o in 0..64 step 16 {                            for o in 0..64 step 16 {
+//     for w in 0..10 step 5 {                             for c.cut in 0..512 step 128 {
+//       ... %acc[w.in] = 0                                  for w in 0..10 step 5 {
+//       for c in 0..512 { ... }                 =>            if -c.cut >= 0 { ... = 0 } else { ... = %sum[w + w.in] }
+//       ... %y[o,w + w.in] = %acc[w.in]                       for c in c.cut..c.cut + 128 { ... }
+//     }                                                       if c.cut - 384 >= 0 { %y[...] = ... } else { %sum[...] = ... }
+//   }                                                 } } }
+//
 // Needs:  a nest in canonical form with its schedule.
 // Leaves: loops inside a tile have constant bounds; accumulators are `local`.
 #include "passes/stage_loops.h"
 #include "passes/trim.h"
 
 #include <algorithm>
+#include <set>
 
 namespace cnnc {
 
@@ -50,6 +62,8 @@ public:
     for (size_t b = 0; b < box.size(); b++)
       if (std::none_of(order.begin(), order.end(), [&](auto& o) { return o.box == b; }))
         order.push_back({b, 1});
+    if (!schedule.cut.empty())
+      cut();
     return tile(0);
   }
 
@@ -68,8 +82,161 @@ private:
 
   std::string name(int index) const { return nest.indices[index].name; }
 
+  // ---- a sum in parts ----
+
+  [[noreturn]] void refuse_cut(const std::string& why) const
+  {
+    throw Error(nest.location, "schedule: the sum cannot be cut at '" + schedule.cut[0].index + "': " + why);
+  }
+
+  void cut()
+  {
+    const Store* store = nullptr;
+    for (const Node& node : point)
+      if (std::holds_alternative<Loop>(node.is)) {
+        const ReductionLoops reduction = reduction_of(node);
+        if (store || !reduction.store)
+          refuse_cut("the stage has several sums");
+        store = reduction.store;
+        for (const Loop* loop : reduction.loops)
+          if (name(loop->index) == schedule.cut[0].index)
+            parts.of = loop;
+      }
+    if (!store || !parts.of)
+      refuse_cut("the sum has no such index");
+    if (store->tap >= 0 || schedule.cut[0].index == schedule.lanes)
+      refuse_cut("the index is in the lanes, or a tap is kept");
+    const std::optional<int64_t> count = trip_count(*parts.of);
+    const int64_t size = schedule.cut[0].size;
+    if (!count || !(parts.of->begin[0] == Affine(0)) || parts.of->step != 1 || *count % size != 0)
+      refuse_cut("its steps cannot be divided into parts of " + std::to_string(size));
+    for (const StageSchedule::Step& step : schedule.reduce)
+      if (step.index == schedule.cut[0].index && size % step.size != 0)
+        refuse_cut("a part is no multiple of the " + std::to_string(step.size) + " steps written out");
+    parts.last = *count - size;
+    find_group();
+    for (size_t k = 0; k < order.size(); k++)
+      if (const Loop& loop = box[order[k].box];
+          name(loop.index) == schedule.lanes || (!trip_count(loop) && loop.index != parts.images))
+        parts.behind = k + 1;
+    for (size_t k = 0; k < parts.behind; k++)
+      if (box[order[k].box].index == parts.images)
+        refuse_cut("the loop over '" + schedule.cut[1].index + "' is not behind the lanes' one");
+    add_sums(*store);
+  }
+
+  // cut c:128, n:16
+  void find_group()
+  {
+    if (schedule.cut.size() == 1)
+      return;
+    const StageSchedule::Step& group = schedule.cut[1];
+    const auto at =
+        std::find_if(order.begin(), order.end(), [&](const Order& o) { return name(box[o.box].index) == group.index; });
+    const Loop* loop = at == order.end() ? nullptr : &box[at->box];
+    if (schedule.cut.size() > 2 || !loop || trip_count(*loop) || !(loop->end[0] == Affine::of(batch_index)))
+      refuse_cut("behind it only the images' index can stand");
+    if (group.size % at->size != 0)
+      refuse_cut("groups of " + std::to_string(group.size) + " images are no multiple of tiles of " +
+                 std::to_string(at->size));
+    parts.images = loop->index;
+    parts.group = nest.add_index(group.index + std::string(cut_loop));
+  }
+
+  // Where the sums of all tiles behind the cut lie between two parts; the lanes side by side.
+  void add_sums(const Store& store)
+  {
+    Buffer sums = nest.buffers[store.target];
+    sums.role = BufferRole::local;
+    sums.name += ".sum";
+    Dim lanes{0, false};
+    for (size_t k = 0; k < order.size(); k++) {
+      const Loop& loop = box[order[k].box];
+      const std::optional<int64_t> count = trip_count(loop);
+      const int64_t extent = loop.index == parts.images ? schedule.cut[1].size
+                             : k >= parts.behind        ? *count
+                                                        : std::min(order[k].size, count.value_or(order[k].size));
+      if (k >= parts.behind && !(loop.begin[0] == Affine(0)))
+        refuse_cut("the loop over '" + name(loop.index) + "' does not begin at 0");
+      if (name(loop.index) == schedule.lanes) {
+        lanes.size = extent;
+      } else if (extent > 1) {
+        parts.dims.push_back(loop.index);
+        sums.type.shape.push_back({extent, false});
+      }
+      if (k < parts.behind)
+        parts.tiled.insert(loop.index);
+    }
+    if (lanes.size > 0) {
+      for (const Loop& loop : box)
+        if (name(loop.index) == schedule.lanes)
+          parts.dims.push_back(loop.index);
+      sums.type.shape.push_back(lanes);
+    }
+    sums.layout = planar(sums.type.shape.size());
+    parts.sums = nest.add_buffer(std::move(sums));
+  }
+
+  bool is_cut() const { return parts.index >= 0; }
+
+  std::vector<Node> tile_part_by_part()
+  {
+    parts.index = nest.add_index(schedule.cut[0].index + std::string(cut_loop));
+    Loop loop = *parts.of;
+    loop.index = parts.index;
+    loop.step = schedule.cut[0].size;
+    loop.body = tile(parts.behind);
+    parts.index = -1;
+    if (parts.images < 0)
+      return one({std::move(loop)});
+    Loop groups{parts.group, {0}, {Affine::of(batch_index)}, schedule.cut[1].size, LoopKind::serial, {}};
+    groups.body = one({std::move(loop)});
+    return one({std::move(groups)});
+  }
+
+  // The loop over one of the box's indices; over images those of the group, where the cut has groups.
+  Loop outer_loop_of(const Loop& loop) const
+  {
+    Loop outer = loop;
+    if (is_cut() && loop.index == parts.images) {
+      outer.begin = {Affine::of(parts.group)};
+      outer.end.push_back(Affine::of(parts.group) + schedule.cut[1].size);
+    }
+    return outer;
+  }
+
+  // Of the point that is made.
+  std::vector<Affine> place_of_sum() const
+  {
+    std::vector<Affine> place;
+    for (const int index : parts.dims) {
+      Affine a = boxed(Affine::of(index));
+      if (index == parts.images)
+        a -= Affine::of(parts.group);
+      else if (auto base = coordinates.find(index); parts.tiled.count(index) && base != coordinates.end())
+        a -= base->second;
+      place.push_back(a);
+    }
+    return place;
+  }
+
+  // What stands behind `from` runs in this part alone, `others` in all others.
+  static void only_in(const Affine& condition, std::vector<Node>& list, size_t from, std::vector<Node> others)
+  {
+    If part{condition, {}, std::move(others)};
+    part.then_body.assign(std::make_move_iterator(list.begin() + static_cast<std::ptrdiff_t>(from)),
+                          std::make_move_iterator(list.end()));
+    list.resize(from);
+    list.push_back(Node{std::move(part)});
+  }
+
+  Affine is_first_part() const { return Affine::of(parts.index, -1); }
+  Affine is_last_part() const { return Affine::of(parts.index) - parts.last; }
+
   std::vector<Node> tile(size_t k)
   {
+    if (!schedule.cut.empty() && k == parts.behind && !is_cut())
+      return tile_part_by_part();
     if (k == order.size())
       return leaf();
     const Loop& loop = box[order[k].box];
@@ -83,7 +250,7 @@ private:
       return tile(k + 1);
     }
     if (size == 1 && !is_lanes) {
-      Loop outer = loop;
+      Loop outer = outer_loop_of(loop);
       outer.body = tile(k + 1);
       return one({std::move(outer)});
     }
@@ -92,7 +259,7 @@ private:
     if (count && size == *count)
       return inside(k, loop.begin[0], size);
 
-    Loop outer = loop;
+    Loop outer = outer_loop_of(loop);
     outer.step = size;
     Affine at = Affine::of(loop.index);
     if (count && *count % size == 0) {
@@ -249,7 +416,16 @@ private:
       }
     };
 
-    if (schedule.prefetches && lanes_index >= 0)
+    // What `make` makes for each piece, as a list of its own.
+    auto made_by = [&](const std::function<std::vector<Node>(const std::vector<Inner>&)>& make) {
+      std::vector<Node> before = std::move(result);
+      result.clear();
+      each_piece(make);
+      std::swap(before, result);
+      return before;
+    };
+
+    if (schedule.prefetches && lanes_index >= 0) {
       each_piece([&](const std::vector<Inner>& loops) {
         std::vector<Node> lines;
         for (const auto& [buffer, place] : places_of_results()) {
@@ -261,7 +437,11 @@ private:
         }
         return lines;
       });
+      if (is_cut())
+        only_in(is_last_part(), result, 0, {});
+    }
 
+    size_t results = 0;
     int accumulator = reduced_register();
     ExprPtr start;
     for (const Node& node : point) {
@@ -269,8 +449,10 @@ private:
         std::vector<Node> loops = reduce(node, each_piece, result);
         for (Node& n : loops)
           result.push_back(std::move(n));
+        results = result.size();
         continue;
       }
+      const size_t from = result.size();
       std::vector<const If*> conditions;
       const Store& store = *point_store(node, &conditions);
       bool is_start = store.target == accumulator && reduce_lane >= 0;
@@ -291,8 +473,32 @@ private:
         }
         return wrap(std::move(stored), with_reduce_lane(loops));
       });
+      if (is_cut() && results == 0 && store.target == accumulator)
+        only_in(is_first_part(), result, from,
+                made_by([&](const std::vector<Inner>& loops) { return wrap(move_of_sum(store, false), loops); }));
     }
+    if (is_cut())
+      only_in(is_last_part(), result, results, made_by([&](const std::vector<Inner>& loops) {
+                return wrap(move_of_sum({accumulator, -1, {}, Update::assign, nullptr, {}}, true), loops);
+              }));
     return result;
+  }
+
+  // The accumulator, which `scalar` begins, to memory or back.
+  Node move_of_sum(const Store& scalar, bool to_memory)
+  {
+    Store move = scalar;
+    move.at.clear();
+    const DType type = nest.buffers[move.target].type.dtype;
+    if (to_memory) {
+      move.value = value(read(move.target, type, {}), -1, nullptr);
+      move.target = parts.sums;
+      move.at = place_of_sum();
+    } else {
+      move.value = read(parts.sums, type, place_of_sum());
+      place(move);
+    }
+    return Node{std::move(move)};
   }
 
   // The indices of the operand of which a step loads least: its loads are kept while the other's come and go.
@@ -418,18 +624,24 @@ private:
     }
     const Loop& loop = *loops[k].first;
     int64_t size = loops[k].second;
-    std::optional<int64_t> count = trip_count(loop);
+    const bool is_part = is_cut() && &loop == parts.of;
+    const Affine begin = is_part ? Affine::of(parts.index) : loop.begin[0];
+    const std::optional<int64_t> count = is_part ? schedule.cut[0].size : trip_count(loop);
     bool is_lanes = name(loop.index) == schedule.lanes;
     if (count && size > *count)
       size = *count;
     if (count && *count == 1 && !is_lanes) {
-      reduced_at[loop.index] = loop.begin[0];
+      reduced_at[loop.index] = begin;
       return reduce_over(store, loops, k + 1, inside, each_piece, result);
     }
     if (size == 1 && !is_lanes) {
       Loop outer = loop;
-      if (store.update == Update::sum)
+      if (is_part) {
+        outer.begin = {begin};
+        outer.end = {begin + *count};
+      } else if (store.update == Update::sum) {
         trim_to_picture(outer, store);
+      }
       outer.body = reduce_over(store, loops, k + 1, inside, each_piece, result);
       return one({std::move(outer)});
     }
@@ -447,16 +659,17 @@ private:
     };
     int64_t whole = *count / size, rest = *count % size;
     if (whole == 1) {
-      list = part(loop.begin[0], size);
+      list = part(begin, size);
     } else if (whole > 1) {
       Loop outer = loop;
       outer.step = size;
-      outer.end = {loop.begin[0] + whole * size};
+      outer.begin = {begin};
+      outer.end = {begin + whole * size};
       outer.body = part(Affine::of(loop.index), size);
       list.push_back({std::move(outer)});
     }
     if (rest > 0)
-      for (Node& node : part(loop.begin[0] + whole * size, rest))
+      for (Node& node : part(begin + whole * size, rest))
         list.push_back(std::move(node));
     return list;
   }
@@ -671,6 +884,19 @@ private:
   std::map<int, int> registers;      // scalar -> tile
   std::vector<Affine> register_at;
   int reduce_lane = -1;
+  // Of a sum that is cut.
+  struct Parts {
+    const Loop* of = nullptr; // the reduction's loop
+    size_t behind = 0;        // in `order`: the loops inside of that over the parts
+    int64_t last = 0;         // where the last one begins
+    int sums = -1;            // the buffer between them
+    std::vector<int> dims;    // of it, as the box's indices
+    std::set<int> tiled;      // those of which it has one tile
+    int index = -1;           // of the loop over parts, inside of it
+    int images = -1;          // the box's index, where they go in groups; the loop over those
+    int group = -1;
+  };
+  Parts parts;
 };
 
 } // namespace

@@ -52,7 +52,7 @@ void add_new(std::vector<std::string>& texts, std::string text)
     texts.push_back(std::move(text));
 }
 
-// The same tile in other orders, with another part of the sum written out.
+// The same tile in other orders, the sum cut elsewhere, with another part of it written out.
 std::vector<StageSchedule> variations_of(const StageSchedule& schedule)
 {
   std::vector<StageSchedule> varied;
@@ -72,8 +72,17 @@ std::vector<StageSchedule> variations_of(const StageSchedule& schedule)
         s.tile.erase(s.tile.begin() + (lanes - schedule.tile.begin()));
         s.tile.insert(s.tile.begin() + static_cast<std::ptrdiff_t>(to), *lanes);
       });
+  if (!schedule.cut.empty()) {
+    add([](StageSchedule& s) { s.cut.clear(); });
+    for (const int64_t size : {schedule.cut[0].size * 2, schedule.cut[0].size / 2})
+      if (size >= 1)
+        add([&](StageSchedule& s) { s.cut[0].size = size; });
+  }
+  constexpr int64_t steps_in_part = 8;
   for (size_t r = 0; r < schedule.reduce.size(); r++) {
     const StageSchedule::Step& step = schedule.reduce[r];
+    if (schedule.cut.empty() && step.size > 1)
+      add([&](StageSchedule& s) { s.cut = {{step.index, step.size * steps_in_part}}; });
     if (step.index == schedule.lanes)
       continue;
     for (const int64_t size : {step.size * 2, step.size / 2, int64_t{3}, int64_t{1}})
