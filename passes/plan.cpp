@@ -46,7 +46,7 @@ struct Dimension {
 };
 
 constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0};
-constexpr double l2_rate = 25.6; // bytes a cycle
+constexpr double l2_rate = 25.6, l2_rate_of_vectors = 0.8; // bytes a cycle; for one of a vector
 constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 // The hardware's prefetchers stop at the end of a page, and follow few streams. Where a tile reads one run of memory, its
 // steps pass a page before a line from memory is there.
@@ -450,14 +450,24 @@ private:
     return std::min(1.0, static_cast<double>(bytes) / static_cast<double>(target.vector_bytes));
   }
 
+  // Tiles of 40 channels in blocks of 16: where each of their vectors lies is computed for each of them.
+  static bool begins_inside_block(const Access& access, int64_t size)
+  {
+    constexpr int64_t usual = 16; // of a layout that is to be chosen
+    int64_t block = access.free ? usual : 0;
+    for (const Axis& axis : access.buffer->layout.axes)
+      if (axis.modulo > 0 && axis.divide == 1)
+        block = std::max(block, axis.modulo);
+    return access.in_lanes && block > 0 && size > block && size % block != 0;
+  }
+
   double cost_of(const Tile& tile, double steps, int64_t width, bool reduces_lanes) const
   {
     const double accs = static_cast<double>(accumulators(tile)), taps = is_written_out ? steps : 1;
     const double share = share_of(width), latency = group > 1 ? 6 : is_sum ? 4 : 2;
-    double loads = 0, vectors = 0, ends = 0;
-    int64_t runs = 1;
-    const bool is_near = cut && cut->images < 0; // for one image alone there is nothing to read again
-    if (cut)                                     // all but the first part read the sums, all but the last write them
+    double loads = 0, issued = 0, far = 0, vectors = 0, ends = 0;
+    int64_t runs = 1, factors = 0;
+    if (cut && cut->images < 0) // all but the first part read the sums, all but the last write them
       ends += accs * (load_cost[0] + store_cost[0]) * static_cast<double>(cut->parts - 1);
     for (const Access& access : accesses) {
       const bool overlaps = is_written_out && access.in_reduction;
@@ -470,12 +480,21 @@ private:
                       (access.lane == Lane::broadcast ? 1 : share);
         if (group > 1 && access.lane == Lane::broadcast) // an instruction of its own
           cost = 0.8;
-        // A panel larger than the first cache comes from the second, which has some 25 bytes a cycle.
+        if (access.lane == Lane::contiguous && begins_inside_block(access, tile.blocks * width))
+          cost += 0.5;
+        issued += count * cost;
+        // A panel larger than the first cache comes from the second.
         const auto bytes = static_cast<double>(width * group * bytes_of(access.buffer->type.dtype));
-        if (access.lane == Lane::contiguous && !is_near &&
-            count * bytes * steps / taps > static_cast<double>(target.l1_bytes) / 2)
+        const double panel = count * bytes * steps / taps;
+        if (access.lane == Lane::contiguous && !(cut && cut->is_near) &&
+            panel > static_cast<double>(target.l1_bytes) / 2) {
           cost = std::max(cost, bytes / l2_rate);
+          if (panel > static_cast<double>(target.l1_bytes) && !has_batch(access.buffer->type.shape) &&
+              !is_stream(access))
+            far += count * bytes / std::max(l2_rate, l2_rate_of_vectors * static_cast<double>(target.vector_bytes));
+        }
         loads += count * cost;
+        factors++;
         if (access.lane == Lane::broadcast)
           runs = std::max(runs, runs_of(access, tile));
         vectors += access.lane == Lane::contiguous && is_window(access) ? count * cost : 0;
@@ -487,6 +506,11 @@ private:
     }
     const double work = accs * 0.5 * operations * taps * share;
     double step = std::max({work, loads, latency * taps, (accs * operations * taps * share + loads) / 5});
+    // What comes from the second cache is late where it is much of what that can give.
+    step += std::max(0.0, far - 0.4 * step);
+    // Loads, and sums that wait for themselves, hold up the products where they leave no slack.
+    if (factors > 1)
+      step += (std::max(0.0, issued - 0.75 * step) + std::max(0.0, latency * taps - 0.75 * step)) / 16;
     // The lines of a picture that come from the second cache, and go there, want the first one to themselves.
     step += std::max(0.0, vectors - work / 2) / 2;
     // Each run of them begins anew, as far as the hardware looks ahead.
@@ -593,7 +617,17 @@ private:
 
   void rate(Tile& tile, const Lanes& lanes)
   {
-    cut = cut_of(tile, lanes);
+    const std::optional<Cut> parts = cut_of(tile, lanes);
+    cut.reset();
+    if (!parts || !parts->is_needed)
+      rate_as_cut(tile, lanes);
+    cut = parts;
+    if (parts)
+      rate_as_cut(tile, lanes);
+  }
+
+  void rate_as_cut(Tile& tile, const Lanes& lanes)
+  {
     const double cycles = total(tile, lanes);
     if (keeps_rated && (result.cycles == 0 || cycles < result.cycles * most_kept))
       rated.push_back({schedule_of(tile, lanes.index, lanes.width), cycles, {}});
@@ -630,6 +664,8 @@ private:
     int64_t size, parts;
     int images = -1; // in the box: goes in groups, all of which read a part's weights
     int64_t group = 1;
+    bool is_near = true;    // a part is in the first cache when it is read again
+    bool is_needed = false; // or all weights would come from beyond the second one, which has no price
   };
 
   // All weights of a tile are read again for each tile of the picture behind them, or of the images. Where they are many,
@@ -679,9 +715,10 @@ private:
     for (int64_t size = step; size < extent; size += step)
       if (extent % size == 0 && (found.size == 0 || panel / extent * size <= target.l1_bytes / 4))
         found.size = size;
-    const int64_t room =
-        std::min(panel / 4, panel > target.l2_bytes / 2 ? target.l2_bytes / 8 : target.l1_bytes / 4 * 3);
-    if (found.size == 0 || sums + panel / extent * found.size > room)
+    const int64_t taken = sums + panel / extent * found.size;
+    found.is_needed = panel > target.l2_bytes / 2;
+    found.is_near = taken <= target.l1_bytes / 4 * 3 && found.images < 0; // one image alone reads nothing again
+    if (found.size == 0 || taken > panel / 4 || !(found.is_near || (found.is_needed && taken <= target.l2_bytes / 8)))
       return std::nullopt;
     found.parts = extent / found.size;
     return found;
