@@ -65,7 +65,12 @@ bool is_complete(const Statement& s, const Shape& target)
   for (size_t i = 0; i < s.indices.size(); i++)
     if (!s.is_output_index(static_cast<int>(i)))
       return false;
-  if (share_an_index(s.at))
+  return meets_all(s, target);
+}
+
+bool meets_all(const Statement& s, const Shape& target)
+{
+  if (s.at.size() != target.size() || share_an_index(s.at))
     return false;
   for (size_t d = 0; d < s.at.size(); d++) {
     if (s.at[d].constant != 0)

@@ -17,7 +17,9 @@ bool is_inside(const std::vector<Affine>& at, const Shape& shape, const std::vec
 bool is_one_to_one(const Affine& at, const std::vector<Index>& indices);
 // No two points of the left side's indices meet at one element.
 bool is_one_to_one(const Statement&);
-// One to one, inside, and every element is met; no index is reduced.
+// One to one, inside, and every element is met: y[n,4*g + o] with o < 4.
+bool meets_all(const Statement&, const Shape& target);
+// Likewise, and no index is reduced.
 bool is_complete(const Statement&, const Shape& target);
 
 // No point of one left side is a point of the other: parts of a concatenation, or every other element.

@@ -168,8 +168,8 @@ private:
     return "";
   }
 
-  // Each statement that writes the op's result must write all of it, one point an element, and be the op's last: then
-  // the value stands in a register at the end. Other results may only be the taps of these statements.
+  // Each statement that writes the op's result must write all of it, one point an element (those of groups too), and be
+  // the op's last: then the value stands in a register at the end. Other results may only be the taps of these statements.
   std::string part_of_several(const Op& op, int result) const
   {
     Formula formula = formula_of(graph, op);
@@ -187,7 +187,7 @@ private:
       if (is_output && s.target != target)
         return fmt::format("{} is made together with {}", made.name,
                            formula.tensors[static_cast<size_t>(s.target)].name);
-      if (is_output && !covers_plainly(s, made.type.shape))
+      if (is_output && !meets_all(s, made.type.shape))
         return fmt::format("{} is made in several parts", made.name);
     }
     return "";
