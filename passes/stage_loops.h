@@ -70,7 +70,7 @@ constexpr std::string_view inner_loop = ".in", block_loop = ".block", lanes_loop
 // And the loop over the parts of a sum.
 constexpr std::string_view cut_loop = ".cut";
 
-// The schedule that costs least by the model in plan.cpp, and its cost in cycles for batches of 1 (plus a share of
+// The schedule that costs least by the model in plan_price.cpp, and its cost in cycles for batches of 1 (plus a share of
 // larger ones). `free_layout`: buffers (parameters) whose layout will follow the decision: any lanes are contiguous.
 struct Plan {
   StageSchedule schedule;
