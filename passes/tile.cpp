@@ -30,7 +30,6 @@
 #include "passes/trim.h"
 
 #include <algorithm>
-#include <set>
 
 namespace cnnc {
 
@@ -83,6 +82,22 @@ private:
   std::string name(int index) const { return nest.indices[index].name; }
 
   // ---- a sum in parts ----
+
+  // Of a sum that is cut.
+  struct Parts {
+    struct SumDim {
+      int index;    // of the box
+      bool is_tile; // one tile of it alone
+    };
+    const Loop* of = nullptr; // the reduction's loop
+    size_t behind = 0;        // in `order`: the loops inside of that over the parts
+    int64_t last = 0;         // where the last one begins
+    int sums = -1;            // the buffer between them
+    std::vector<SumDim> dims; // of it
+    int index = -1;           // of the loop over parts, inside of it
+    int images = -1;          // the box's index, where they go in groups; the loop over those
+    int group = -1;
+  };
 
   [[noreturn]] void refuse_cut(const std::string& why) const
   {
@@ -149,29 +164,28 @@ private:
     Buffer sums = nest.buffers[store.target];
     sums.role = BufferRole::local;
     sums.name += ".sum";
-    Dim lanes{0, false};
+    std::optional<Parts::SumDim> lanes;
+    int64_t lanes_extent = 0;
     for (size_t k = 0; k < order.size(); k++) {
       const Loop& loop = box[order[k].box];
       const std::optional<int64_t> count = trip_count(loop);
+      const bool is_tile = k < parts.behind;
       const int64_t extent = loop.index == parts.images ? schedule.cut[1].size
-                             : k >= parts.behind        ? *count
-                                                        : std::min(order[k].size, count.value_or(order[k].size));
-      if (k >= parts.behind && !(loop.begin[0] == Affine(0)))
+                             : is_tile                  ? std::min(order[k].size, count.value_or(order[k].size))
+                                                        : *count;
+      if (!is_tile && !(loop.begin[0] == Affine(0)))
         refuse_cut("the loop over '" + name(loop.index) + "' does not begin at 0");
       if (name(loop.index) == schedule.lanes) {
-        lanes.size = extent;
+        lanes = {loop.index, is_tile};
+        lanes_extent = extent;
       } else if (extent > 1) {
-        parts.dims.push_back(loop.index);
+        parts.dims.push_back({loop.index, is_tile});
         sums.type.shape.push_back({extent, false});
       }
-      if (k < parts.behind)
-        parts.tiled.insert(loop.index);
     }
-    if (lanes.size > 0) {
-      for (const Loop& loop : box)
-        if (name(loop.index) == schedule.lanes)
-          parts.dims.push_back(loop.index);
-      sums.type.shape.push_back(lanes);
+    if (lanes) {
+      parts.dims.push_back(*lanes);
+      sums.type.shape.push_back({lanes_extent, false});
     }
     sums.layout = planar(sums.type.shape.size());
     parts.sums = nest.add_buffer(std::move(sums));
@@ -209,25 +223,21 @@ private:
   std::vector<Affine> place_of_sum() const
   {
     std::vector<Affine> place;
-    for (const int index : parts.dims) {
-      Affine a = boxed(Affine::of(index));
-      if (index == parts.images)
+    for (const Parts::SumDim& dim : parts.dims) {
+      Affine a = boxed(Affine::of(dim.index));
+      if (dim.index == parts.images)
         a -= Affine::of(parts.group);
-      else if (auto base = coordinates.find(index); parts.tiled.count(index) && base != coordinates.end())
+      else if (auto base = coordinates.find(dim.index); dim.is_tile && base != coordinates.end())
         a -= base->second;
       place.push_back(a);
     }
     return place;
   }
 
-  // What stands behind `from` runs in this part alone, `others` in all others.
-  static void only_in(const Affine& condition, std::vector<Node>& list, size_t from, std::vector<Node> others)
+  // `nodes` in the part where the condition holds, `others` in all others.
+  static std::vector<Node> only_where(const Affine& condition, std::vector<Node> nodes, std::vector<Node> others)
   {
-    If part{condition, {}, std::move(others)};
-    part.then_body.assign(std::make_move_iterator(list.begin() + static_cast<std::ptrdiff_t>(from)),
-                          std::make_move_iterator(list.end()));
-    list.resize(from);
-    list.push_back(Node{std::move(part)});
+    return one({If{condition, std::move(nodes), std::move(others)}});
   }
 
   Affine is_first_part() const { return Affine::of(parts.index, -1); }
@@ -293,6 +303,11 @@ private:
       coordinates.erase(loop.index);
     }
     return one({std::move(rest)});
+  }
+
+  static void append(std::vector<Node>& list, std::vector<Node> more)
+  {
+    list.insert(list.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
 
   static std::vector<Node> one(Node node)
@@ -368,9 +383,9 @@ private:
       }
     registers = of_whole;
 
-    std::vector<Node> result;
+    // What `make` makes of the inner loops, once for the full vectors and once for the partial one.
     auto each_piece = [&](const std::function<std::vector<Node>(const std::vector<Inner>&)>& make) {
-      // Calls `make` with the inner loops, once for the full vectors and once for the partial one.
+      std::vector<Node> made;
       auto call_with = [&](std::vector<Inner> loops, const Affine& lane_at, const Affine& block_at) {
         at.clear();
         for (const Loop& loop : box) {
@@ -392,13 +407,10 @@ private:
         } else if (reduce_lane >= 0) {
           register_at.push_back(Affine::of(reduce_lane));
         }
-        for (Node& node : make(loops))
-          result.push_back(std::move(node));
+        append(made, make(loops));
       };
-      if (lanes_index < 0) {
+      if (lanes_index < 0)
         call_with(inner, 0, 0);
-        return;
-      }
       if (whole > 0) {
         std::vector<Inner> loops = inner;
         if (whole > 1)
@@ -414,51 +426,41 @@ private:
         registers = of_rest;
         call_with(loops, Affine(whole * schedule.width) + Affine::of(lane), 0);
       }
+      return made;
     };
 
-    // What `make` makes for each piece, as a list of its own.
-    auto made_by = [&](const std::function<std::vector<Node>(const std::vector<Inner>&)>& make) {
-      std::vector<Node> before = std::move(result);
-      result.clear();
-      each_piece(make);
-      std::swap(before, result);
-      return before;
-    };
-
+    std::vector<Node> result;
     if (schedule.prefetches && lanes_index >= 0) {
-      each_piece([&](const std::vector<Inner>& loops) {
+      result = each_piece([&](const std::vector<Inner>& loops) {
         std::vector<Node> lines;
         for (const auto& [buffer, place] : places_of_results()) {
           Prefetch line{buffer, place};
           for (Affine& a : line.at)
             a = boxed(a).without(lane);
-          for (Node& node : wrap(Node{std::move(line)}, {loops.begin(), loops.end() - 1}))
-            lines.push_back(std::move(node));
+          append(lines, wrap(Node{std::move(line)}, {loops.begin(), loops.end() - 1}));
         }
         return lines;
       });
       if (is_cut())
-        only_in(is_last_part(), result, 0, {});
+        result = only_where(is_last_part(), std::move(result), {});
     }
 
-    size_t results = 0;
-    int accumulator = reduced_register();
+    const int accumulator = reduced_register();
     ExprPtr start;
+    std::vector<Node> behind; // the reduction
+    bool is_behind = false;
     for (const Node& node : point) {
       if (std::holds_alternative<Loop>(node.is)) {
-        std::vector<Node> loops = reduce(node, each_piece, result);
-        for (Node& n : loops)
-          result.push_back(std::move(n));
-        results = result.size();
+        append(result, reduce(node, each_piece));
+        is_behind = is_cut();
         continue;
       }
-      const size_t from = result.size();
       std::vector<const If*> conditions;
       const Store& store = *point_store(node, &conditions);
       bool is_start = store.target == accumulator && reduce_lane >= 0;
       if (is_start)
         start = store.value; // joined when the lanes are added up
-      each_piece([&](const std::vector<Inner>& loops) {
+      std::vector<Node> stores = each_piece([&](const std::vector<Inner>& loops) {
         Store s = store;
         if (is_start)
           s.value = constant(identity(reduced_update()), nest.buffers[accumulator].type.dtype);
@@ -473,32 +475,31 @@ private:
         }
         return wrap(std::move(stored), with_reduce_lane(loops));
       });
-      if (is_cut() && results == 0 && store.target == accumulator)
-        only_in(is_first_part(), result, from,
-                made_by([&](const std::vector<Inner>& loops) { return wrap(move_of_sum(store, false), loops); }));
+      if (is_cut() && !is_behind && store.target == accumulator)
+        stores = only_where(is_first_part(), std::move(stores), each_piece([&](const std::vector<Inner>& loops) {
+                              return wrap(sum_from_memory(accumulator), loops);
+                            }));
+      append(is_behind ? behind : result, std::move(stores));
     }
     if (is_cut())
-      only_in(is_last_part(), result, results, made_by([&](const std::vector<Inner>& loops) {
-                return wrap(move_of_sum({accumulator, -1, {}, Update::assign, nullptr, {}}, true), loops);
-              }));
+      append(result, only_where(is_last_part(), std::move(behind), each_piece([&](const std::vector<Inner>& loops) {
+                                  return wrap(sum_to_memory(accumulator), loops);
+                                })));
     return result;
   }
 
-  // The accumulator, which `scalar` begins, to memory or back.
-  Node move_of_sum(const Store& scalar, bool to_memory)
+  Node sum_from_memory(int accumulator)
   {
-    Store move = scalar;
-    move.at.clear();
-    const DType type = nest.buffers[move.target].type.dtype;
-    if (to_memory) {
-      move.value = value(read(move.target, type, {}), -1, nullptr);
-      move.target = parts.sums;
-      move.at = place_of_sum();
-    } else {
-      move.value = read(parts.sums, type, place_of_sum());
-      place(move);
-    }
-    return Node{std::move(move)};
+    const DType type = nest.buffers[accumulator].type.dtype;
+    Store sum{accumulator, -1, {}, Update::assign, read(parts.sums, type, place_of_sum()), {}};
+    place(sum);
+    return Node{std::move(sum)};
+  }
+
+  Node sum_to_memory(int accumulator)
+  {
+    const ExprPtr sum = value(read(accumulator, nest.buffers[accumulator].type.dtype, {}), -1, nullptr);
+    return Node{Store{parts.sums, -1, place_of_sum(), Update::assign, sum, {}}};
   }
 
   // The indices of the operand of which a step loads least: its loads are kept while the other's come and go.
@@ -577,7 +578,7 @@ private:
 
   // A reduction: its loops in the schedule's order around the tile's loops.
   template<class EachPiece>
-  std::vector<Node> reduce(const Node& node, const EachPiece& each_piece, std::vector<Node>& result)
+  std::vector<Node> reduce(const Node& node, const EachPiece& each_piece)
   {
     ReductionLoops reduction = reduction_of(node);
     std::vector<std::pair<const Loop*, int64_t>> loops;
@@ -590,17 +591,15 @@ private:
         loops.push_back({loop, 1});
     std::vector<Inner> inside;
     reduced_at.clear();
-    return reduce_over(*reduction.store, loops, 0, inside, each_piece, result);
+    return reduce_over(*reduction.store, loops, 0, inside, each_piece);
   }
 
   template<class EachPiece>
   std::vector<Node> reduce_over(const Store& store, const std::vector<std::pair<const Loop*, int64_t>>& loops, size_t k,
-                                std::vector<Inner>& inside, const EachPiece& each_piece, std::vector<Node>& result)
+                                std::vector<Inner>& inside, const EachPiece& each_piece)
   {
     if (k == loops.size()) {
-      std::vector<Node> before = std::move(result);
-      result.clear();
-      each_piece([&](const std::vector<Inner>& piece) {
+      std::vector<Node> made = each_piece([&](const std::vector<Inner>& piece) {
         std::vector<Inner> all;
         for (const Inner& i : inside)
           if (!i.lanes)
@@ -616,8 +615,6 @@ private:
         place(s);
         return wrap(Node{std::move(s)}, all);
       });
-      std::vector<Node> made = std::move(result);
-      result = std::move(before);
       if (made.size() == 2 && join(made[0], made[1]))
         made.pop_back();
       return made;
@@ -632,7 +629,7 @@ private:
       size = *count;
     if (count && *count == 1 && !is_lanes) {
       reduced_at[loop.index] = begin;
-      return reduce_over(store, loops, k + 1, inside, each_piece, result);
+      return reduce_over(store, loops, k + 1, inside, each_piece);
     }
     if (size == 1 && !is_lanes) {
       Loop outer = loop;
@@ -642,7 +639,7 @@ private:
       } else if (store.update == Update::sum) {
         trim_to_picture(outer, store);
       }
-      outer.body = reduce_over(store, loops, k + 1, inside, each_piece, result);
+      outer.body = reduce_over(store, loops, k + 1, inside, each_piece);
       return one({std::move(outer)});
     }
     if (!count)
@@ -652,7 +649,7 @@ private:
       int i = is_lanes ? reduce_lane : nest.add_index(name(loop.index).append(inner_loop));
       inside.push_back({i, extent, 1, is_lanes});
       reduced_at[loop.index] = at + Affine::of(i);
-      std::vector<Node> body = reduce_over(store, loops, k + 1, inside, each_piece, result);
+      std::vector<Node> body = reduce_over(store, loops, k + 1, inside, each_piece);
       inside.pop_back();
       reduced_at.erase(loop.index);
       return body;
@@ -884,18 +881,6 @@ private:
   std::map<int, int> registers;      // scalar -> tile
   std::vector<Affine> register_at;
   int reduce_lane = -1;
-  // Of a sum that is cut.
-  struct Parts {
-    const Loop* of = nullptr; // the reduction's loop
-    size_t behind = 0;        // in `order`: the loops inside of that over the parts
-    int64_t last = 0;         // where the last one begins
-    int sums = -1;            // the buffer between them
-    std::vector<int> dims;    // of it, as the box's indices
-    std::set<int> tiled;      // those of which it has one tile
-    int index = -1;           // of the loop over parts, inside of it
-    int images = -1;          // the box's index, where they go in groups; the loop over those
-    int group = -1;
-  };
   Parts parts;
 };
 
