@@ -10,16 +10,25 @@ namespace {
 constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0}; // by Lane
 constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 constexpr double l2_rate = 25.6, l2_rate_of_vectors = 0.8; // bytes a cycle; for one of a vector
-constexpr int64_t batches[] = {1, 32};                     // what an unknown batch is priced at, each per image
+constexpr int64_t line_bytes = 64;
+constexpr double line_cost = 3;        // cycles, of one that comes again
+constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
 
-// Tiles of 40 channels in blocks of 16: where each of their vectors lies is computed for each of them.
-bool begins_inside_block(const LaneAccess& access, int64_t size)
+// How many values of an index lie side by side in an access's blocks; 0: it has none.
+int64_t block_of(const LaneAccess& access)
 {
   constexpr int64_t usual = 16; // of a layout that is to be chosen
   int64_t block = access.free ? usual : 0;
   for (const Axis& axis : access.buffer->layout.axes)
     if (axis.modulo > 0 && axis.divide == 1)
       block = std::max(block, axis.modulo);
+  return block;
+}
+
+// Tiles of 40 channels in blocks of 16: where each of their vectors lies is computed for each of them.
+bool begins_inside_block(const LaneAccess& access, int64_t size)
+{
+  const int64_t block = block_of(access);
   return access.in_lanes && block > 0 && size > block && size % block != 0;
 }
 
@@ -101,6 +110,23 @@ private:
     return cost;
   }
 
+  // Lanes that take a part of each line: where the rows and columns inside of their loop leave the first cache, a
+  // line comes anew for every part. How many of those that a tile touches.
+  double lines_again(const LaneAccess& access) const
+  {
+    if (!access.in_lanes || access.lane != Lane::contiguous || lanes.are_reduced)
+      return 0;
+    const int64_t bytes = bytes_of(access.buffer->type.dtype), part = tile.blocks * lanes.width * bytes;
+    const int64_t line = std::min(line_bytes, block_of(access) * bytes);
+    Tile all = tile;
+    for (const size_t d : access.along)
+      all.sizes[d] = stage.box[d].extent.value_or(1);
+    if (part >= line || elements(stage, access, all) / tile.blocks * line_bytes <= stage.target.l1_bytes / 2)
+      return 0;
+    return static_cast<double>(elements(stage, access, tile)) / static_cast<double>(tile.blocks) *
+           (1 - static_cast<double>(part) / static_cast<double>(line));
+  }
+
   // How many runs of memory a tile reads: a row of pixels is one, and so are several whole rows.
   int64_t runs_of(const LaneAccess& access) const
   {
@@ -124,6 +150,7 @@ private:
     if (cut && cut->images < 0) // all but the first part read the sums, all but the last write them
       ends += accs * (load_cost[0] + store_cost[0]) * static_cast<double>(cut->parts - 1);
     for (const LaneAccess& access : lanes.accesses) {
+      ends += lines_again(access) * line_cost;
       const bool overlaps = candidate.is_written_out && access.in_reduction;
       double count = static_cast<double>(overlaps ? elements(stage, access, tile) : distinct(access, tile));
       if (access.in_reduction) {

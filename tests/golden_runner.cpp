@@ -4,6 +4,7 @@
 //
 //   # Why this case is here.
 //   # run: fuse_epilogue
+//   # vectors: 32 bytes, 16 of them            the machine that passes plan for; without it AVX-512's 64 and 32
 //   # within: 0.3                             only for passes that round: how far results may be apart
 //   net @block(...) { ... }                    before: read, verified, run through the passes, verified
 //   ---
@@ -37,6 +38,7 @@ struct Golden {
   std::string name, head, before, after; // head: the comments
   std::vector<std::string> passes;
   double within = tolerance; // of one, or of the larger of two numbers
+  Target target;
 };
 
 std::string read_text(const fs::path& path)
@@ -54,7 +56,8 @@ Golden read_golden(const fs::path& root, const fs::path& path)
                 .head = {},
                 .before = {},
                 .after = {},
-                .passes = {}};
+                .passes = {},
+                .target = {}};
   std::istringstream in(read_text(path));
   std::string line;
   bool second = false, commented = true;
@@ -68,6 +71,13 @@ Golden read_golden(const fs::path& root, const fs::path& path)
       std::istringstream words(line.substr(6));
       for (std::string pass; words >> pass;)
         golden.passes.push_back(pass);
+    }
+    if (line.starts_with("# vectors:")) {
+      Target& target = golden.target;
+      std::string bytes;
+      std::istringstream(line.substr(10)) >> target.vector_bytes >> bytes >> target.vector_registers;
+      target.unit_bytes = target.vector_bytes;
+      target.masks = false;
     }
     if (line.starts_with("# within:"))
       golden.within = std::stod(line.substr(9));
@@ -296,7 +306,7 @@ std::string check(const Golden& golden, bool accept, const std::string& program_
   Remarks remarks;
   RunOptions options;
   options.only = golden.passes;
-  run_passes(program, Target(), options, remarks);
+  run_passes(program, golden.target, options, remarks);
 
   std::string found = to_string(program);
   if (to_string(parse(golden.name, found)) != found)
