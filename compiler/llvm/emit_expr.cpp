@@ -16,6 +16,11 @@ bool is_unsigned(DType type)
   return type == DType::u8 || type == DType::boolean;
 }
 
+bool is_exp_beside(const Expr& e, const Expr& number)
+{
+  return e.fn == Fn::exp && number.fn == Fn::constant && number.value >= 0x1p-64;
+}
+
 } // namespace
 
 void Emitter::match(llvm::Value*& x, llvm::Value*& y)
@@ -76,6 +81,17 @@ llvm::Value* Emitter::fused(const Expr& product, llvm::Value* addend, bool negat
   return b.CreateIntrinsic(llvm::Intrinsic::fma, {addend->getType()}, {x, y, addend});
 }
 
+// A sigmoid's divisor: number + exp(exponent).
+llvm::Value* Emitter::sum_with_exp(const Expr& number, const Expr& exponent)
+{
+  spend(20);
+  const bool negated = exponent.fn == Fn::neg;
+  llvm::Value* x = value(negated ? *exponent.args[0] : exponent);
+  llvm::Value* c = value(number);
+  match(c, x);
+  return emit_sum_with_exp(b, c, x, negated, target.fma);
+}
+
 llvm::Value* Emitter::function(const Expr& e)
 {
   DType of = e.args.at(0)->type; // of the operands: e.type is bool for comparisons
@@ -89,6 +105,10 @@ llvm::Value* Emitter::function(const Expr& e)
     return fused(*e.args[1], value(*e.args[0]), true);
   if (e.fn == Fn::random)
     return random(e);
+  if (e.fn == Fn::add && is_exp_beside(*e.args[0], *e.args[1]))
+    return sum_with_exp(*e.args[1], *e.args[0]->args[0]);
+  if (e.fn == Fn::add && is_exp_beside(*e.args[1], *e.args[0]))
+    return sum_with_exp(*e.args[0], *e.args[1]->args[0]);
 
   llvm::Value* x = value(*e.args[0]);
   llvm::Value* y = e.args.size() > 1 ? value(*e.args[1]) : nullptr;

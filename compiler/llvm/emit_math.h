@@ -10,5 +10,8 @@ namespace cnnc {
 
 // `second` is only for pow. `fma`: the target has it.
 llvm::Value* emit_math(Fn fn, llvm::IRBuilder<>& b, llvm::Value* a, llvm::Value* second, bool fma);
+// c + exp(x) or, negated, c + exp(-x), for c no smaller than 2^-64: what of exp(x) is lost beside it
+// needs no care.
+llvm::Value* emit_sum_with_exp(llvm::IRBuilder<>& b, llvm::Value* c, llvm::Value* x, bool negated, bool fma);
 
 } // namespace cnnc
