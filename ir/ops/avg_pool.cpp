@@ -36,7 +36,8 @@ std::string formula(const Window& window, const OpCall& op)
   const std::string counted =
       counts_padding ? fmt::format("select({}, 1, 0)", is_padded) : fmt::format("inside(x[0, 0{}])", window.places());
   const std::string at = window.indices().substr(1);
-  return fmt::format("{0}d[{1}] += {2}{3}y[n,c,{1}] = s[n,c,{1}] / d[{1}]", sum, at, counted, ranges);
+  // The count in front: so the quotient shares the sums' registers.
+  return fmt::format("d[{1}] += {2}{3}{0}y[n,c,{1}] = s[n,c,{1}] / d[{1}]", sum, at, counted, ranges);
 }
 
 OpDef avg_pool(size_t rank)
