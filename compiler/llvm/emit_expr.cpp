@@ -16,9 +16,11 @@ bool is_unsigned(DType type)
   return type == DType::u8 || type == DType::boolean;
 }
 
-bool is_exp_beside(const Expr& e, const Expr& number)
+// number + exp(x), a sigmoid's divisor, or number + erf(x): what the number swallows of them need not be computed.
+bool is_beside(const Expr& e, const Expr& number)
 {
-  return e.fn == Fn::exp && number.fn == Fn::constant && number.value >= 0x1p-64;
+  return number.fn == Fn::constant &&
+         ((e.fn == Fn::exp && number.value >= 0x1p-64) || (e.fn == Fn::erf && number.value >= 1));
 }
 
 } // namespace
@@ -81,15 +83,15 @@ llvm::Value* Emitter::fused(const Expr& product, llvm::Value* addend, bool negat
   return b.CreateIntrinsic(llvm::Intrinsic::fma, {addend->getType()}, {x, y, addend});
 }
 
-// A sigmoid's divisor: number + exp(exponent).
-llvm::Value* Emitter::sum_with_exp(const Expr& number, const Expr& exponent)
+llvm::Value* Emitter::sum_with(const Expr& number, const Expr& function)
 {
   spend(20);
-  const bool negated = exponent.fn == Fn::neg;
-  llvm::Value* x = value(negated ? *exponent.args[0] : exponent);
+  const bool negated = function.fn == Fn::exp && function.args[0]->fn == Fn::neg;
+  llvm::Value* x = value(negated ? *function.args[0]->args[0] : *function.args[0]);
   llvm::Value* c = value(number);
   match(c, x);
-  return emit_sum_with_exp(b, c, x, negated, target.fma);
+  return function.fn == Fn::exp ? emit_sum_with_exp(b, c, x, negated, target.fma)
+                                : emit_sum_with_erf(b, c, x, target.fma);
 }
 
 llvm::Value* Emitter::function(const Expr& e)
@@ -105,10 +107,10 @@ llvm::Value* Emitter::function(const Expr& e)
     return fused(*e.args[1], value(*e.args[0]), true);
   if (e.fn == Fn::random)
     return random(e);
-  if (e.fn == Fn::add && is_exp_beside(*e.args[0], *e.args[1]))
-    return sum_with_exp(*e.args[1], *e.args[0]->args[0]);
-  if (e.fn == Fn::add && is_exp_beside(*e.args[1], *e.args[0]))
-    return sum_with_exp(*e.args[0], *e.args[1]->args[0]);
+  if (e.fn == Fn::add && is_beside(*e.args[0], *e.args[1]))
+    return sum_with(*e.args[1], *e.args[0]);
+  if (e.fn == Fn::add && is_beside(*e.args[1], *e.args[0]))
+    return sum_with(*e.args[0], *e.args[1]);
 
   llvm::Value* x = value(*e.args[0]);
   llvm::Value* y = e.args.size() > 1 ? value(*e.args[1]) : nullptr;

@@ -6,6 +6,11 @@
 //         e*ln2 + f - f^2/2 + s*(f^2/2 + s^2*g(s^2))
 //   tanh  |x| < 0.625: x + x^3*p(x^2)     else 1 - 2/(exp(2|x|) + 1)
 //   erf   |x| < 0.925: x + x*p(x^2)       else 1 - exp(q(|x|)), q = log(erfc)
+//
+// Beside a number c of about one, what their results lack below c's last place does not count:
+//
+//   c + exp(x)    m * 2^n + c, with no care for subnormal results
+//   c + erf(x)    c + 1 - exp(r(|x|)) or c - 1 + exp(r(|x|)), by x's sign; r = log(erfc) on all of its range
 #include "compiler/llvm/emit_math.h"
 
 #include "compiler/llvm/emit_math_steps.h"
@@ -128,6 +133,18 @@ llvm::Value* emit_erf(MathSteps& m, llvm::Value* x)
   return m.b.CreateSelect(m.b.CreateFCmpOLT(size, m.number(0.925)), small, m.with_sign(large, x));
 }
 
+llvm::Value* emit_erf_and(MathSteps& m, llvm::Value* c, llvm::Value* x)
+{
+  llvm::Value* t = m.at_most(m.abs(x), 6);
+  // t <= 6, weight erfc: 1.6e-8; the first coefficient without its 1, so that its rounding does not show
+  llvm::Value* r =
+      m.polynomial(t, {-0x1.20dd873595f6cp+0 + 1, -0x1.45f0235d45f2ap-1, -0x1.a58f09213322ap-4, 0x1.40dd139639038p-6,
+                       -0x1.1981bea1537p-11, -0x1.0ea35f830b8p-10, 0x1.43cd8a96384p-12, -0x1.07bd515884p-15});
+  const PartsOfExp parts = emit_parts_of_exp(m, m.fma(t, r, m.b.CreateFNeg(t)));
+  llvm::Value* power = m.with_sign(half_power_of_two(m, m.bits(parts.shifted)), m.b.CreateFNeg(x));
+  return m.fma(parts.mantissa, power, m.b.CreateFAdd(c, m.with_sign(m.number(1), x)));
+}
+
 // f64: libm, lane by lane.
 llvm::Value* emit_libm(Fn fn, llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y)
 {
@@ -162,6 +179,14 @@ llvm::Value* emit_sum_with_exp(llvm::IRBuilder<>& b, llvm::Value* c, llvm::Value
   // The sign behind the limits: there it is one of the products' and costs nothing.
   x = m.at_most(m.at_least(x, negated ? -89 : -87), negated ? 87 : 89);
   return emit_exp_and(m, c, negated ? b.CreateFNeg(x) : x);
+}
+
+llvm::Value* emit_sum_with_erf(llvm::IRBuilder<>& b, llvm::Value* c, llvm::Value* x, bool fma)
+{
+  if (x->getType()->getScalarType()->isDoubleTy())
+    return b.CreateFAdd(c, emit_libm(Fn::erf, b, x, nullptr));
+  MathSteps m(b, x->getType(), fma);
+  return emit_erf_and(m, c, x);
 }
 
 llvm::Value* emit_math(Fn fn, llvm::IRBuilder<>& b, llvm::Value* a, llvm::Value* second, bool fma)

@@ -13,5 +13,7 @@ llvm::Value* emit_math(Fn fn, llvm::IRBuilder<>& b, llvm::Value* a, llvm::Value*
 // c + exp(x) or, negated, c + exp(-x), for c no smaller than 2^-64: what of exp(x) is lost beside it
 // needs no care.
 llvm::Value* emit_sum_with_exp(llvm::IRBuilder<>& b, llvm::Value* c, llvm::Value* x, bool negated, bool fma);
+// c + erf(x) for c no smaller than 1, to about a unit of the last place of c.
+llvm::Value* emit_sum_with_erf(llvm::IRBuilder<>& b, llvm::Value* c, llvm::Value* x, bool fma);
 
 } // namespace cnnc

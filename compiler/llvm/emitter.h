@@ -190,7 +190,7 @@ private:
   // emit_expr.cpp
   llvm::Value* value(const Expr&);
   llvm::Value* fused(const Expr& product, llvm::Value* addend, bool negated = false);
-  llvm::Value* sum_with_exp(const Expr& number, const Expr& exponent);
+  llvm::Value* sum_with(const Expr& number, const Expr& function); // exp or erf
   llvm::Value* function(const Expr&);
   llvm::Value* cast(const Expr&);
   llvm::Value* to_byte(const Expr&);

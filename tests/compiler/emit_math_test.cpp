@@ -139,6 +139,27 @@ TEST_CASE("a number and exp are rounded once")
     }
 }
 
+TEST_CASE("a number and erf are right to a unit of the number's last place")
+{
+  const std::vector<float> x = sample();
+  for (const Target& target : targets())
+    for (const auto& [name, c] : {std::pair("1 + erf", 1.0), std::pair("3 + erf", 3.0)}) {
+      CAPTURE(target.march);
+      CAPTURE(c);
+      const std::vector<float> have = apply(name, target, x, x);
+      double worst = 0;
+      float at = 0;
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double want = c + std::erf(static_cast<double>(x[i]));
+        const double error = std::isnan(x[i]) ? !std::isnan(have[i]) : std::fabs(have[i] - want) / std::max(c, want);
+        if (!(error <= worst))
+          worst = error, at = x[i];
+      }
+      CAPTURE(at);
+      CHECK(worst <= 0x1.4p-23);
+    }
+}
+
 TEST_CASE("a zero keeps its sign")
 {
   for (std::string name : {"tanh", "erf"}) {
