@@ -249,7 +249,8 @@ private:
     become(op, std::move(made));
   }
 
-  void make_narrow(int number, DType to, const Location& where)
+  // `where` by value: it may be one of the values', which move when one is added.
+  void make_narrow(int number, DType to, Location where)
   {
     const std::string name = fmt::format("{}.{}", value(number).name, to_string(to));
     if (to != DType::u8) {

@@ -137,8 +137,8 @@ cnn_network make_network()
   model.states = states;
   model.parameter_bytes = 256;
   model.state_bytes = 128;
-  model.memory[CNN_FORWARD] = {0, 0, 64};
-  model.memory[CNN_TRAIN] = model.memory[CNN_GRADIENTS] = {64, 64, 64};
+  model.memory[CNN_FORWARD] = {0, 0, 64, 0};
+  model.memory[CNN_TRAIN] = model.memory[CNN_GRADIENTS] = {64, 64, 64, 0};
   network.variants = changing_variants;
   network.variant_count = 1;
   network.state_fingerprint = 4712;
