@@ -283,7 +283,7 @@ TEST_CASE("onnx: imported as .yaml and exported again, a network computes the sa
 
 namespace {
 
-// An Error of exit code 1 that says so, in under a second.
+// An Error of exit code 1 that says so, before anything is unfolded: that would take minutes.
 void refused(const std::string& path, const std::string& text)
 {
   const auto start = std::chrono::steady_clock::now();
@@ -295,7 +295,7 @@ void refused(const std::string& path, const std::string& text)
     CHECK(e.exit_code == 1);
     CHECK(std::string(e.what()).find(text) != std::string::npos);
   }
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(1));
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
 }
 
 void refused(const OnnxModel& model, const std::string& text)
