@@ -148,7 +148,7 @@ std::optional<Match> match(const Graph& graph, const Op& op, int64_t tile_of_3)
 }
 
 // Cycles for one image of a machine that multiplies two vectors a cycle, has 32 bytes a cycle from the second cache and
-// 8 from memory.
+// 6 from memory.
 struct Price {
   double direct = 0, winograd = 0;
   double winograd_of_eight = 0; // an image of eight, which share the weights' way
@@ -171,7 +171,7 @@ Price price(const Match& m, const Target& target)
   const double points = static_cast<double>(y[2].size * y[3].size);
   const double tiles = static_cast<double>(ceil_div(y[2].size, m.tile) * ceil_div(y[3].size, m.tile));
   const auto weights = static_cast<double>(w[0].size * w[1].size);
-  auto stream = [&](double bytes) { return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 8 : bytes / 64; };
+  auto stream = [&](double bytes) { return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 6 : bytes / 64; };
   const auto window = static_cast<double>(m.taps * m.taps), positions = static_cast<double>(m.wide * m.wide);
   Price p;
   p.direct = std::max(products * window * points / lanes / 2, stream(weights * window * 4));
