@@ -118,10 +118,12 @@ private:
       return 0;
     const int64_t bytes = bytes_of(access.buffer->type.dtype), part = tile.blocks * lanes.width * bytes;
     const int64_t line = std::min(line_bytes, block_of(access) * bytes);
+    if (part >= line)
+      return 0;
     Tile all = tile;
     for (const size_t d : access.along)
       all.sizes[d] = stage.box[d].extent.value_or(1);
-    if (part >= line || elements(stage, access, all) / tile.blocks * line_bytes <= stage.target.l1_bytes / 2)
+    if (elements(stage, access, all) / tile.blocks * line_bytes <= stage.target.l1_bytes / 2)
       return 0;
     return static_cast<double>(elements(stage, access, tile)) / static_cast<double>(tile.blocks) *
            (1 - static_cast<double>(part) / static_cast<double>(line));
