@@ -33,50 +33,75 @@ static int64_t place(const cnn_tensor* tensor, int32_t dim, int64_t at)
   return offset;
 }
 
-/* `plain` holds the elements from `first` on, `stored` is the tensor in its block. Rows of a filter are three elements
- * long: what the outer subscripts add is kept from row to row, and so are the places within one. */
+/* The only axis of this subscript, where that is the subscript times a stride, but for a constant. */
+static const cnn_axis* plain_axis(const cnn_tensor* tensor, int32_t dim)
+{
+  const cnn_axis* only = NULL;
+  for (const cnn_axis *axis = tensor->axes, *end = axis + tensor->axis_count; axis != end; ++axis) {
+    if (axis->dim != dim)
+      continue;
+    if (only || axis->modulo != 0 || axis->divide != 1)
+      return NULL;
+    only = axis;
+  }
+  return only;
+}
+
+/* `plain` holds the elements from `first` on, `stored` is the tensor in its block. What lies side by side in both is
+ * copied at once. Else a row is one subscript: rows of a filter are three elements long, so what the outer subscripts
+ * add is kept from row to row, and so are the places within one. */
 static void copy(const cnn_tensor* tensor, char* stored, int64_t first, int64_t count, char* plain, int into_block)
 {
   enum { TABLE = 64 };
-  const int64_t size = cnn_size_of(tensor->dtype);
-  const int32_t last = tensor->rank - 1;
-  if (last < 0) {
-    memcpy(into_block ? stored : plain, into_block ? plain : stored, (size_t)(count > 0 ? size : 0));
+  if (count <= 0)
     return;
-  }
+  const int64_t size = cnn_size_of(tensor->dtype);
   int64_t at[CNN_MAX_RANK] = {0}, offset[CNN_MAX_RANK] = {0}, in_row[TABLE];
-  int64_t row = 0;
-  for (int32_t d = last; d >= 0; --d) {
+  int64_t row = 0, end = 1;
+  int32_t outer = tensor->rank; /* subscripts outside of the row */
+  for (const cnn_axis* axis; outer > 0; --outer) {
+    const int64_t extent = tensor->dims[outer - 1];
+    if (extent != 1 && (!(axis = plain_axis(tensor, outer - 1)) || axis->stride != end))
+      break;
+    end *= extent;
+    row += place(tensor, outer - 1, 0);
+  }
+  const int is_run = end > 1 || outer == 0;
+  if (!is_run) {
+    end = tensor->dims[--outer];
+    for (int64_t x = 0; x < end && x < TABLE; ++x)
+      in_row[x] = place(tensor, outer, x);
+  }
+  const cnn_axis* along_row = is_run ? NULL : plain_axis(tensor, outer);
+  int64_t x = first % end;
+  first /= end;
+  for (int32_t d = outer - 1; d >= 0; --d) {
     at[d] = first % tensor->dims[d];
     first /= tensor->dims[d];
-    if (d < last)
-      row += offset[d] = place(tensor, d, at[d]);
+    row += offset[d] = place(tensor, d, at[d]);
   }
-  const int64_t end = tensor->dims[last];
-  for (int64_t x = 0; x < end && x < TABLE; ++x)
-    in_row[x] = place(tensor, last, x);
-  /* One step along the row is one stride, where a single plain axis holds it. */
-  const cnn_axis* only = NULL;
-  int32_t axes = 0;
-  for (int32_t a = 0; a < tensor->axis_count; ++a)
-    if (tensor->axes[a].dim == last) {
-      only = &tensor->axes[a];
-      ++axes;
-    }
-  const int is_plain = axes == 1 && only->modulo == 0 && only->divide == 1;
   while (count > 0) {
-    for (int64_t x = at[last]; x < end && count > 0; ++x, --count, plain += size) {
-      const int64_t along = x < TABLE ? in_row[x] : is_plain ? in_row[0] + x * only->stride : place(tensor, last, x);
-      char* element = stored + (row + along) * size;
-      const char* from = into_block ? plain : element;
-      char* to = into_block ? element : plain;
-      if (size == 4)
-        memcpy(to, from, 4);
-      else
-        memcpy(to, from, (size_t)size);
-    }
-    at[last] = 0;
-    for (int32_t d = last - 1; d >= 0; --d) {
+    if (is_run) {
+      const int64_t here = end - x < count ? end - x : count;
+      char* run = stored + (row + x) * size;
+      memcpy(into_block ? run : plain, into_block ? plain : run, (size_t)(here * size));
+      plain += here * size;
+      count -= here;
+    } else
+      for (; x < end && count > 0; ++x, --count, plain += size) {
+        const int64_t along = x < TABLE   ? in_row[x]
+                              : along_row ? in_row[0] + x * along_row->stride
+                                          : place(tensor, outer, x);
+        char* element = stored + (row + along) * size;
+        const char* from = into_block ? plain : element;
+        char* to = into_block ? element : plain;
+        if (size == 4)
+          memcpy(to, from, 4);
+        else
+          memcpy(to, from, (size_t)size);
+      }
+    x = 0;
+    for (int32_t d = outer - 1; d >= 0; --d) {
       at[d] = at[d] + 1 == tensor->dims[d] ? 0 : at[d] + 1;
       row -= offset[d];
       row += offset[d] = place(tensor, d, at[d]);
