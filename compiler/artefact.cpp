@@ -1,7 +1,6 @@
 // Program => net.so and net.h.
 #include "compiler/artefact.h"
 
-#include "compiler/blob.h"
 #include "compiler/header_writer.h"
 #include "compiler/known.h"
 #include "compiler/link.h"
@@ -36,18 +35,6 @@ struct Aside {
   const std::string path;
 };
 
-template<class Fill>
-LinkInput blob(const std::string& symbol, const std::string& folder, int64_t bytes, Fill fill)
-{
-  const BlobPlan plan = plan_blob(symbol, bytes);
-  LinkInput input(symbol, folder, plan.object_bytes);
-  std::byte* object = input.map();
-  write_blob_frame(symbol, bytes, object);
-  fill(object + plan.data_offset);
-  input.unmap();
-  return input;
-}
-
 } // namespace
 
 std::string compiler_version()
@@ -80,15 +67,16 @@ void write_library(const Program& program, const Target& target, const ArtefactI
   std::vector<LinkInput> inputs;
   inputs.emplace_back(interface.name + ".o", model.text);
   inputs.emplace_back("artefact.o", artefact_object());
+  std::vector<LinkData> data;
   if (!model.constants.empty())
-    inputs.push_back(blob(constants_symbol, folder, static_cast<int64_t>(model.constants.size()),
-                          [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }));
+    data.push_back({constants_symbol, static_cast<int64_t>(model.constants.size()),
+                    [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }});
   if (interface.has_known())
-    inputs.push_back(blob(known_symbol, folder, known_bytes(interface),
-                          [&](std::byte* to) { fill_known(program, target, interface, to); }));
+    data.push_back(
+        {known_symbol, known_bytes(interface), [&](std::byte* to) { fill_known(program, target, interface, to); }});
 
   const Aside library(path), header(fs::path(path).replace_extension(".h"));
-  link_library(inputs, path.filename().string(), library.path);
+  link_library(std::move(inputs), data, path.filename().string(), library.path);
   std::ofstream file(header.path, std::ios::binary);
   file << header_text(interface, target, info);
   file.close();

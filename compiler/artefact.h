@@ -2,7 +2,7 @@
 //
 //   Program ─ interface.h ─▶ Interface ─ llvm/emit_model.h ─▶ object ─┐
 //                                       header_writer.h ─▶ net.h      ├─ link.h ─▶ net.so
-//   weights ─ blob.h ─▶ object ───────────────────────────────────────┘
+//   weights ──────────────────────── into the room that the link leaves ┘
 #pragma once
 
 #include "ir/interpret.h"

@@ -1,6 +1,6 @@
 // An ELF relocatable object by hand:
 //
-//   header | ... 4096: the data | symbols | names | section headers: null, .rodata, .symtab, .strtab, .note.GNU-stack
+//   header | ... 4096: the data, or nothing | symbols | names | section headers: null, .rodata, .symtab, .strtab, .note.GNU-stack
 #include "compiler/blob.h"
 
 #include <cstring>
@@ -23,10 +23,10 @@ struct Frame {
   int64_t symbols, strings, string_bytes, sections, end;
 };
 
-Frame frame_of(const std::string& symbol, int64_t data_bytes)
+Frame frame_of(const std::string& symbol, int64_t stored_bytes)
 {
   Frame frame{};
-  frame.symbols = round_up(page + data_bytes, 8);
+  frame.symbols = round_up(page + stored_bytes, 8);
   frame.strings = frame.symbols + 2 * static_cast<int64_t>(sizeof(Elf64_Sym));
   frame.string_bytes = static_cast<int64_t>(sizeof section_names + symbol.size() + 1);
   frame.sections = round_up(frame.strings + frame.string_bytes, 8);
@@ -48,16 +48,10 @@ Elf64_Shdr section(const char* name, uint32_t type, uint64_t flags, int64_t offs
   return header;
 }
 
-} // namespace
-
-BlobPlan plan_blob(const std::string& symbol, int64_t data_bytes)
+// All but the data, of which the object holds all or nothing.
+void write_frame(const std::string& symbol, int64_t data_bytes, bool is_stored, std::byte* object)
 {
-  return {frame_of(symbol, data_bytes).end, page};
-}
-
-void write_blob_frame(const std::string& symbol, int64_t data_bytes, std::byte* object)
-{
-  const Frame frame = frame_of(symbol, data_bytes);
+  const Frame frame = frame_of(symbol, is_stored ? data_bytes : 0);
   Elf64_Ehdr header{};
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
   header.e_ident[EI_CLASS] = ELFCLASS64;
@@ -84,7 +78,7 @@ void write_blob_frame(const std::string& symbol, int64_t data_bytes, std::byte* 
   std::memcpy(object + frame.strings + sizeof section_names, symbol.c_str(), symbol.size() + 1);
 
   Elf64_Shdr sections[section_count]{};
-  sections[rodata] = section(".rodata.cnnc", SHT_PROGBITS, SHF_ALLOC, page, data_bytes, page);
+  sections[rodata] = section(".rodata.cnnc", is_stored ? SHT_PROGBITS : SHT_NOBITS, SHF_ALLOC, page, data_bytes, page);
   sections[symtab] = section(".symtab", SHT_SYMTAB, 0, frame.symbols, sizeof symbols, 8);
   sections[symtab].sh_link = strtab;
   sections[symtab].sh_info = 1; // the first global symbol
@@ -92,6 +86,25 @@ void write_blob_frame(const std::string& symbol, int64_t data_bytes, std::byte* 
   sections[strtab] = section(".strtab", SHT_STRTAB, 0, frame.strings, frame.string_bytes, 1);
   sections[stack] = section(".note.GNU-stack", SHT_PROGBITS, 0, frame.strings, 0, 1);
   std::memcpy(object + frame.sections, sections, sizeof sections);
+}
+
+} // namespace
+
+BlobPlan plan_blob(const std::string& symbol, int64_t data_bytes)
+{
+  return {frame_of(symbol, data_bytes).end, page};
+}
+
+void write_blob_frame(const std::string& symbol, int64_t data_bytes, std::byte* object)
+{
+  write_frame(symbol, data_bytes, true, object);
+}
+
+std::string room_object(const std::string& symbol, int64_t data_bytes)
+{
+  std::string object(static_cast<size_t>(frame_of(symbol, 0).end), '\0');
+  write_frame(symbol, data_bytes, false, reinterpret_cast<std::byte*>(object.data()));
+  return object;
 }
 
 } // namespace cnnc

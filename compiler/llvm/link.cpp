@@ -1,16 +1,20 @@
 // lld's ELF driver, called as a function.
 #include "compiler/link.h"
 
+#include "compiler/blob.h"
+#include "compiler/llvm/linked_file.h"
 #include "compiler/llvm/target_machine.h"
 #include "ir/location.h"
 
 #include <fmt/format.h>
 #include <lld/Common/Driver.h>
 #include <llvm/Support/raw_ostream.h>
+#include <llvm/Support/xxhash.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <link.h>
 #include <mutex>
 #include <sys/mman.h>
@@ -52,12 +56,42 @@ std::string find_library(const std::string& name)
   throw Error({}, fmt::format("there is no {} on this machine to link with", name), {}, 3);
 }
 
+// lld writes to a mapped file, where a full disk is a SIGBUS: is there place for this much?
+void check_space(const std::string& path, int64_t bytes)
+{
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const int file = open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file < 0) // not every file system has it
+    return;
+  const int code = posix_fallocate(file, 0, bytes);
+  close(file);
+  errno = code;
+  if (code != 0)
+    cannot_write(path);
+}
+
+// The data, and a build id of all that the library is: lld could only hash the room.
+void complete(const std::vector<LinkData>& data, const std::string& path)
+{
+  LinkedFile file(path);
+  for (const LinkData& one : data) {
+    const auto room = file.symbol(one.symbol);
+    if (static_cast<int64_t>(room.size()) != one.bytes)
+      throw InternalError(fmt::format("lld: {} has {} bytes of room, not {}", one.symbol, room.size(), one.bytes));
+    one.fill(room.data());
+  }
+  const auto all = file.all();
+  const uint64_t hash = llvm::xxh3_64bits({reinterpret_cast<const uint8_t*>(all.data()), all.size()});
+  const auto id = file.build_id();
+  std::memcpy(id.data(), &hash, std::min(id.size(), sizeof hash));
+}
+
 } // namespace
 
 LinkInput::LinkInput(std::string name, std::string_view bytes)
     : name(std::move(name)),
-      file(memfd_create(this->name.c_str(), MFD_CLOEXEC)),
-      size(static_cast<int64_t>(bytes.size()))
+      bytes(static_cast<int64_t>(bytes.size())),
+      file(memfd_create(this->name.c_str(), MFD_CLOEXEC))
 {
   for (size_t done = 0; file >= 0 && done < bytes.size();) {
     const ssize_t written = write(file, bytes.data() + done, bytes.size() - done);
@@ -74,41 +108,15 @@ LinkInput::LinkInput(std::string name, std::string_view bytes)
     cannot_write(this->name);
 }
 
-LinkInput::LinkInput(std::string name, const std::string& folder, int64_t size)
-    : name(std::move(name)),
-      file(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)),
-      size(size)
-{
-  if (file < 0) // not every file system has it
-    file = memfd_create(this->name.c_str(), MFD_CLOEXEC);
-  if (file < 0)
-    cannot_write(this->name);
-  // posix_fallocate: a full disk is an error here, and not a SIGBUS later.
-  if (const int code = posix_fallocate(file, 0, size); code != 0) {
-    close(file);
-    errno = code;
-    cannot_write(this->name);
-  }
-}
-
 LinkInput::LinkInput(LinkInput&& other) noexcept
     : name(other.name),
-      file(std::exchange(other.file, -1)),
-      size(other.size),
-      mapped(std::exchange(other.mapped, nullptr))
+      bytes(other.bytes),
+      file(std::exchange(other.file, -1))
 {
-}
-
-void LinkInput::unmap()
-{
-  if (mapped)
-    munmap(mapped, static_cast<size_t>(size));
-  mapped = nullptr;
 }
 
 LinkInput::~LinkInput()
 {
-  unmap();
   if (file >= 0)
     close(file);
 }
@@ -118,28 +126,26 @@ std::string LinkInput::path() const
   return fmt::format("/proc/self/fd/{}", file);
 }
 
-std::byte* LinkInput::map()
-{
-  if (!mapped) {
-    void* at = mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (at == MAP_FAILED)
-      cannot_write(name);
-    mapped = static_cast<std::byte*>(at);
-  }
-  return mapped;
-}
-
-void link_library(const std::vector<LinkInput>& inputs, const std::string& soname, const std::string& path)
+void link_library(std::vector<LinkInput> inputs, const std::vector<LinkData>& data, const std::string& soname,
+                  const std::string& path)
 {
   if (access("/proc/self/fd", R_OK) != 0)
     throw Error({}, "/proc is not mounted: the linker reads its input there", {}, 3);
+  int64_t bytes = 1 << 20; // for the linker's own tables
+  for (const LinkInput& input : inputs)
+    bytes += input.bytes;
+  for (const LinkData& one : data) {
+    inputs.emplace_back(one.symbol + ".o", room_object(one.symbol, one.bytes));
+    bytes += one.bytes;
+  }
+  check_space(path, bytes);
   const std::string libc = find_library("libc.so.6"), libm = find_library("libm.so.6");
   std::vector<std::string> arguments{"ld.lld",
                                      "-shared",
                                      "--no-undefined",
                                      "--eh-frame-hdr",
                                      "--hash-style=gnu",
-                                     "--build-id=fast",
+                                     "--build-id=0x0000000000000000", // see complete()
                                      "-z",
                                      "now",
                                      "-z",
@@ -166,8 +172,10 @@ void link_library(const std::vector<LinkInput>& inputs, const std::string& sonam
   const lld::Result result = lld::lldMain(pointers, stream, stream, {{lld::Gnu, &lld::elf::link}});
   set_generator_options();
   can_run = result.canRunAgain;
-  if (result.retCode == 0)
+  if (result.retCode == 0) {
+    complete(data, path);
     return;
+  }
   for (const LinkInput& input : inputs)
     for (size_t at; (at = output.find(input.path())) != std::string::npos;)
       output.replace(at, input.path().size(), input.name);

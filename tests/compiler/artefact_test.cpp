@@ -4,6 +4,7 @@
 #include "compiler/compile.h"
 #include "compiler/header_writer.h"
 #include "compiler/interface.h"
+#include "compiler/llvm/linked_file.h"
 #include "compiler/load.h"
 #include "compiler/machine.h"
 #include "compiler/note.h"
@@ -12,12 +13,14 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <elf.h>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 
@@ -298,6 +301,42 @@ TEST_CASE("library: weights travel in it, page-aligned, and are the first values
   CHECK(std::string(refused([&] { write_library(compiled.program, compiled.target, info, folder / "x.so"); }).what())
             .find("[6]") != std::string::npos);
   CHECK(folder.files().size() == 2);
+}
+
+// Files of a limited size stand for a full disk.
+TEST_CASE("library: a disk without room is an error, and nothing is left")
+{
+  Folder folder;
+  const Compiled compiled = tiny(false);
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{256 << 10, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const Error error =
+      refused([&] { write_library(compiled.program, compiled.target, compiled.info(), folder / "x.so"); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  CHECK(error.exit_code == 3);
+  CHECK(std::string(error.what()).find("cannot write") != std::string::npos);
+  CHECK(folder.files().empty());
+}
+
+TEST_CASE("library: builds are told apart by their weights")
+{
+  Folder folder;
+  Compiled compiled = tiny(false);
+  const LoadedModel plain = LoadedModel::from_program(compiled.program, compiled.target, compiled.info());
+  std::set<std::vector<std::byte>> ids;
+  for (const uint64_t seed : {1, 2, 1}) {
+    compiled.weights = drawn_weights(*plain.model, seed);
+    write_library(compiled.program, compiled.target, compiled.info(), folder / "tiny.so");
+    LinkedFile file(folder / "tiny.so");
+    const auto id = file.build_id();
+    CHECK(id.size() == 8);
+    ids.emplace(id.begin(), id.end());
+  }
+  CHECK(ids.size() == 2);
 }
 
 TEST_CASE("library: values that stand in the file are embedded, the rest is drawn")
