@@ -28,18 +28,18 @@ RegionFunction* compiled(Jit& jit, const char* name, const std::string& text, co
   return jit.find<RegionFunction>(code.regions[0].symbol);
 }
 
-// `times` over so many floats, in eight independent sums.
-std::string reading(const char* name, int64_t floats, int64_t times, int64_t lanes)
+// `times` over so many floats, in eight independent sums, in so many rows side by side.
+std::string reading(const char* name, int64_t floats, int64_t times, int64_t lanes, int64_t rows)
 {
-  return fmt::format("nest @{0}(in %x: f32[{1}], out %y: f32[8,{2}]) {{\n"
+  return fmt::format("nest @{0}(in %x: f32[{5},{1}], out %y: f32[8,{2}]) {{\n"
                      "  registers %acc: f32[8,{2}]\n"
                      "  for point in 0..1 {{\n"
                      "    unroll a in 0..8 {{ lanes l in 0..{2} {{ %acc[a,l] = 0 }} }}\n"
-                     "    for t in 0..{3} {{ for i in 0..{1} step {4} {{ unroll a in 0..8 {{ lanes l in 0..{2} {{ "
-                     "%acc[a,l] += %x[i + {2}*a + l] }} }} }} }}\n"
+                     "    for t in 0..{3} {{ for i in 0..{1} step {4} {{ unroll r in 0..{5}, a in 0..{6} {{ "
+                     "lanes l in 0..{2} {{ %acc[{6}*r + a,l] += %x[r,i + {2}*a + l] }} }} }} }}\n"
                      "    unroll a in 0..8 {{ lanes l in 0..{2} {{ %y[a,l] = %acc[a,l] }} }}\n"
                      "  }}\n}}\n",
-                     name, floats, lanes, times, 8 * lanes);
+                     name, floats / rows, lanes, times, 8 / rows * lanes, rows, 8 / rows);
 }
 
 } // namespace
@@ -51,7 +51,8 @@ struct Peak::State {
         chains(std::min(target.vector_registers - 4, 24)),
         // A part of a cache that the caller's stack and the code leave alone.
         cache_floats(std::max<int64_t>(1, target.l2_bytes / 4 * 3 / 4 / (8 * lanes)) * 8 * lanes),
-        memory_floats(memory_bytes / threads / 4 / (8 * lanes) * 8 * lanes)
+        // An odd number of lines from row to row: banks of memory, like sets of a cache, are found by lower bits.
+        memory_floats((memory_bytes / threads / 4 / (64 * lanes) * 2 - 1) * 32 * lanes)
   {
     // As many independent chains as registers allow: enough to hide an FMA's latency.
     fma = compiled(jit, "peak",
@@ -65,8 +66,10 @@ struct Peak::State {
                                "  }}\n}}\n",
                                chains, lanes, steps),
                    target);
-    read_cache = compiled(jit, "read_cache", reading("read_cache", cache_floats, cache_times, lanes), target);
-    read_memory = compiled(jit, "read_memory", reading("read_memory", memory_floats, 1, lanes), target);
+    read_cache = compiled(jit, "read_cache", reading("read_cache", cache_floats, cache_times, lanes, 1), target);
+    // Which is faster depends on the machine's prefetchers.
+    read_memory = compiled(jit, "read_memory", reading("read_memory", memory_floats, 1, lanes, 1), target);
+    read_rows = compiled(jit, "read_rows", reading("read_rows", memory_floats, 1, lanes, 4), target);
     y.resize(this->threads, std::vector<float>(static_cast<size_t>(std::max<int64_t>(chains, 8) * lanes)));
   }
 
@@ -77,7 +80,7 @@ struct Peak::State {
     std::vector<double> rates(threads);
     const auto part = [&](size_t thread) {
       std::vector<void*> arguments(operands);
-      if (run == read_memory)
+      if (run == read_memory || run == read_rows)
         arguments[0] = static_cast<float*>(arguments[0]) + static_cast<int64_t>(thread) * memory_floats;
       arguments.push_back(y[thread].data());
       for (there++; there < threads;)
@@ -108,7 +111,7 @@ struct Peak::State {
   int chains;
   int64_t cache_floats, memory_floats;
   Jit jit;
-  RegionFunction *fma = nullptr, *read_cache = nullptr, *read_memory = nullptr;
+  RegionFunction *fma = nullptr, *read_cache = nullptr, *read_memory = nullptr, *read_rows = nullptr;
   std::vector<float> x = std::vector<float>(64, 1.0f), r = std::vector<float>(1, 1e-9f), large;
   std::vector<std::vector<float>> y; // of each thread
 };
@@ -134,7 +137,9 @@ double Peak::cache_rate() const
 double Peak::memory_rate() const
 {
   const double bytes = 4.0 * static_cast<double>(state->memory_floats);
-  return state->rate(bytes, state->read_memory, {state->read_from()}) * 1e-9;
+  return std::max(state->rate(bytes, state->read_memory, {state->read_from()}),
+                  state->rate(bytes, state->read_rows, {state->read_from()})) *
+         1e-9;
 }
 
 } // namespace cnnc

@@ -11,7 +11,8 @@
 //   copied.
 // - A parameter, or a value prepared from some, follows the kernel that reads it first (of the first function that does;
 //   in every network that is the forward one). A later reader that loses more by it than a copy costs gets a copy.
-//   Of large weights that are read once an image, what a tile reads is one run of memory, where nobody trains them.
+//   Of large weights that are read once an image, what a tile reads is one run of memory, where the machine reads that
+//   fastest and nobody trains them.
 //   Gradients and moments follow their parameter, and what a prepared value becomes follows it.
 //
 // Needs:  kernels chosen.
@@ -462,10 +463,11 @@ bool is_trained(const Program& program)
 
 } // namespace
 
-// No panels where an optimizer goes through the weights, and gradients read them along other dimensions.
+// No panels where an optimizer goes through the weights, and gradients read them along other dimensions; nor where rows
+// come faster.
 void choose_layouts(Program& program, const Target& target, Remarks& remarks)
 {
-  const bool has_panels = !is_trained(program);
+  const bool has_panels = !target.reads_in_rows() && !is_trained(program);
   for (Graph& graph : program.functions) {
     take_layouts(graph, program.functions);
     choose_layouts(graph, target, remarks, has_panels);

@@ -94,6 +94,8 @@ private:
     const int64_t bytes = bytes_of_buffer(*access.buffer), tile = next_tile(access);
     if (tile > 0 && tile < bytes && bytes > stage.target.l1_bytes / 2)
       return in_turns(access, tile);
+    if (access.is_stream && stage.target.reads_in_rows()) // the prefetchers' own work: 21 GB/s with us, 24.7 without
+      return std::nullopt;
     if (bytes > stage.target.l2_bytes)
       return Ahead{std::max(access.is_stream ? run_ahead : stream_ahead, rows_of_tile(access)), "", 1};
     return std::nullopt;
