@@ -31,7 +31,8 @@
 //             value wins. Pad lanes may be written, with zeros; borders only by zero_border.
 // - ahead:    `in @w: f32[4096,4096] ahead 4096`: each read of @w prefetches the line 4096 bytes behind it;
 //             of an `out` or `inout`, each store does. `ahead 32768 turns w/4`: those that a loop over w reads again
-//             and again ask for a fourth of these lines in each of four iterations.
+//             and again ask for a fourth of these lines in each of four iterations. `ahead 2048 from 4 images`: only
+//             where the batch has so many.
 // - reads:    `%x[n,c,h - 1,w]` stays within the buffer, borders and pads included; `%x[n,c,h - 1,w]?` is checked, and
 //             zero outside.
 //
@@ -62,6 +63,7 @@ struct Ahead {
   int64_t bytes = 0; // behind each that is read; 0: none
   std::string loop;  // "", or the loop whose iterations take turns: each asks for one line of `turns`, a power of two
   int64_t turns = 1;
+  int64_t images = 0; // of a batch with so many at least: fewer do not read the lines often enough
   friend bool operator==(const Ahead&, const Ahead&) = default;
 };
 

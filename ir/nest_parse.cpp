@@ -3,7 +3,7 @@
 //   nest     := "nest" "@"name "(" [argument {"," argument}] ")" [at] ["schedule" string] "{" {local} {node} "}"
 //   argument := ("in" | "out" | "inout") buffer
 //   local    := ("local" | "registers") buffer ["in" "thread" integer]
-//   buffer   := ("%"|"@")name ":" dtype "[" dims "]" ["as" layout] ["ahead" number ["turns" name "/" number]]
+//   buffer   := ("%"|"@")name ":" dtype "[" dims "]" ["as" layout] ["ahead" number ["turns" name "/" number] ["from" number "images"]]
 //   at       := "at" string ":" line ["-" line]
 //   node     := ("for" | "parallel" | "unroll" | "lanes") range {"," range} "{" {node} "}"
 //             | "if" affine ">=" "0" "{" {node} "}" ["else" "{" {node} "}"]
@@ -350,6 +350,12 @@ private:
         buffer.ahead.loop = index_word();
         want("/");
         buffer.ahead.turns = integer(2, turns_limit);
+        before = position;
+      }
+      position = before;
+      if (take_word("from")) {
+        buffer.ahead.images = integer(1, ahead_limit);
+        want_word("images");
       } else {
         position = before;
       }

@@ -175,6 +175,8 @@ private:
       result += fmt::format(" ahead {}", buffer.ahead.bytes);
     if (buffer.ahead.turns > 1)
       result += fmt::format(" turns {}/{}", buffer.ahead.loop, buffer.ahead.turns);
+    if (buffer.ahead.images != 0)
+      result += fmt::format(" from {} images", buffer.ahead.images);
     return result;
   }
 

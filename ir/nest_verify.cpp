@@ -111,6 +111,8 @@ private:
         refuse("only arguments are asked for ahead");
       if (ahead.turns < 1 || (ahead.turns & (ahead.turns - 1)) != 0 || (ahead.turns > 1) == ahead.loop.empty())
         refuse("turns are a loop's, and a power of two");
+      if (ahead.images < 0 || (ahead.images != 0 && ahead.bytes == 0))
+        refuse("images are of what is asked for ahead");
       try {
         cnnc::verify(buffer.layout, buffer.type.shape);
       } catch (const std::invalid_argument& error) {

@@ -26,9 +26,8 @@ namespace cnnc {
 
 namespace {
 
-constexpr double l2_rate = 24, memory_rate = 8; // bytes a cycle: from the third cache, from memory
-constexpr int64_t most_batch = 32;              // what a large batch is priced at
-constexpr int64_t fewest_tiles = 14;            // what fills the registers of a product
+constexpr int64_t most_batch = 32;   // what a large batch is priced at
+constexpr int64_t fewest_tiles = 14; // what fills the registers of a product
 constexpr int64_t fewest_tasks = 8;
 
 struct Chain {
@@ -124,8 +123,8 @@ public:
   {
     auto way = [&](double bytes) {
       return bytes <= static_cast<double>(target.l2_bytes)       ? 0
-             : bytes <= static_cast<double>(target.l3_bytes) / 2 ? 2 * between / l2_rate
-                                                                 : 2 * between / memory_rate;
+             : bytes <= static_cast<double>(target.l3_bytes) / 2 ? 2 * between / Target::l3_rate
+                                                                 : 2 * between / Target::memory_rate;
     };
     return (way(between) + way(between * static_cast<double>(most_batch))) / 2;
   }
@@ -136,8 +135,8 @@ public:
     const double local = between * share, l2 = static_cast<double>(target.l2_bytes);
     // The other factor comes again for each part, from where there is room for it.
     const double again =
-        other + local <= l2 * 0.75 ? 0 : other / (other <= target.l3_bytes / 2 ? l2_rate : memory_rate);
-    return again / share + (local > l2 * 0.75 ? 2 * between / l2_rate : 0);
+        other + local <= l2 * 0.75 ? 0 : other / (other <= target.l3_bytes / 2 ? Target::l3_rate : Target::memory_rate);
+    return again / share + (local > l2 * 0.75 ? 2 * between / Target::l3_rate : 0);
   }
 
 private:

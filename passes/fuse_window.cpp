@@ -33,10 +33,9 @@ constexpr int64_t channel_block = 16;  // of a layout; more at a time were slowe
 constexpr double most_repeated = 1.15; // of the contraction's rows
 constexpr int64_t most_points = 64;    // in one window
 
-constexpr double l2_rate = 32, l3_rate = 20, memory_rate = 8; // bytes a cycle
-constexpr double room_in_l1 = 2.0 / 3, room_in_l2 = 3.0 / 4;  // parts that one tensor may fill
-constexpr double tile_cycles = 100;                           // to begin and to end the loops of one tile
-constexpr int64_t batches[] = {1, 32};                        // what an unknown batch is priced at, each per image
+constexpr double room_in_l1 = 2.0 / 3, room_in_l2 = 3.0 / 4; // parts that one tensor may fill
+constexpr double tile_cycles = 100;                          // to begin and to end the loops of one tile
+constexpr int64_t batches[] = {1, 32};                       // what an unknown batch is priced at, each per image
 constexpr int64_t fewest_tasks = 8;
 
 struct Window {
@@ -296,7 +295,7 @@ public:
                again += (blocks - 1) * contraction.shared * cycles_per_byte(contraction.shared * batch);
              // A batch apart reads weights once; here they come again for each image.
              if (batch > 1 && near + contraction.weights > room)
-               again += contraction.weights / l3_rate;
+               again += contraction.weights / Target::l3_rate;
              return again;
            });
   }
@@ -306,9 +305,9 @@ private:
   double cycles_per_byte(double of) const
   {
     return of <= room_in_l1 * static_cast<double>(target.l1_bytes)   ? 0
-           : of <= room_in_l2 * static_cast<double>(target.l2_bytes) ? 1 / l2_rate
-           : of <= static_cast<double>(target.l3_bytes) / 2          ? 1 / l3_rate
-                                                                     : 1 / memory_rate;
+           : of <= room_in_l2 * static_cast<double>(target.l2_bytes) ? 1 / Target::l2_rate
+           : of <= static_cast<double>(target.l3_bytes) / 2          ? 1 / Target::l3_rate
+                                                                     : 1 / Target::memory_rate;
   }
 
   template<class Cycles>

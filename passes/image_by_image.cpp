@@ -27,10 +27,9 @@ namespace cnnc {
 
 namespace {
 
-constexpr double l2_rate = 24, memory_rate = 8; // bytes a cycle: from the third cache, from memory
-constexpr int64_t batch = 8;                    // what is priced
-constexpr double step_cycles = 500;             // to call a kernel once more
-constexpr double worth = 0.95;                  // of the cycles without runs
+constexpr int64_t batch = 8;        // what is priced
+constexpr double step_cycles = 500; // to call a kernel once more
+constexpr double worth = 0.95;      // of the cycles without runs
 
 bool counts_images(const Loop& loop)
 {
@@ -190,7 +189,7 @@ public:
   {
     double cycles = step_cycles / batch;
     for (const int v : arguments(kernel))
-      cycles += is_of_image(v) ? touch(v, batch) : stored_bytes(value(v)) / memory_rate / batch;
+      cycles += is_of_image(v) ? touch(v, batch) : stored_bytes(value(v)) / Target::memory_rate / batch;
     return cycles;
   }
 
@@ -223,7 +222,7 @@ public:
     double cycles() const
     {
       const double again = pricing.cycles_a_byte(parameters + largest);
-      return between + parameters * (1 / memory_rate + (batch - 1) * again) / batch;
+      return between + parameters * (1 / Target::memory_rate + (batch - 1) * again) / batch;
     }
     bool hands_on() const { return inner > 0; }
 
@@ -252,8 +251,8 @@ private:
   double cycles_a_byte(double bytes) const
   {
     return bytes <= static_cast<double>(target.l2_bytes) * 0.75  ? 0
-           : bytes <= static_cast<double>(target.l3_bytes) * 0.5 ? 1 / l2_rate
-                                                                 : 1 / memory_rate;
+           : bytes <= static_cast<double>(target.l3_bytes) * 0.5 ? 1 / Target::l3_rate
+                                                                 : 1 / Target::memory_rate;
   }
 
   // To read or write the value where that of so many images stands between two kernels.

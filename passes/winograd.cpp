@@ -147,8 +147,7 @@ std::optional<Match> match(const Graph& graph, const Op& op, int64_t tile_of_3)
   return m;
 }
 
-// Cycles for one image of a machine that multiplies two vectors a cycle, has 32 bytes a cycle from the second cache and
-// 6 from memory.
+// Cycles for one image of a machine that multiplies two vectors a cycle.
 struct Price {
   double direct = 0, winograd = 0;
   double winograd_of_eight = 0; // an image of eight, which share the weights' way
@@ -160,6 +159,7 @@ Price price(const Match& m, const Target& target)
   const Shape& x = m.formula.tensors[static_cast<size_t>(m.x)].type.shape;
   const Shape& w = m.formula.tensors[static_cast<size_t>(m.weight)].type.shape;
   const auto lanes = static_cast<double>(target.lanes(4));
+  constexpr double l1_rate = 64;
   double products = 1; // channel pairs
   for (size_t i = 0; i < m.sum.indices.size(); ++i) {
     const Index& index = m.sum.indices[i];
@@ -171,7 +171,9 @@ Price price(const Match& m, const Target& target)
   const double points = static_cast<double>(y[2].size * y[3].size);
   const double tiles = static_cast<double>(ceil_div(y[2].size, m.tile) * ceil_div(y[3].size, m.tile));
   const auto weights = static_cast<double>(w[0].size * w[1].size);
-  auto stream = [&](double bytes) { return bytes > static_cast<double>(target.l2_bytes) / 2 ? bytes / 6 : bytes / 64; };
+  auto stream = [&](double bytes) {
+    return bytes / (bytes > static_cast<double>(target.l2_bytes) / 2 ? Target::memory_rate : l1_rate);
+  };
   const auto window = static_cast<double>(m.taps * m.taps), positions = static_cast<double>(m.wide * m.wide);
   Price p;
   p.direct = std::max(products * window * points / lanes / 2, stream(weights * window * 4));
@@ -184,7 +186,7 @@ Price price(const Match& m, const Target& target)
   const auto of_an_image = [&](double images) {
     const double few = std::max(6 / (tiles * images), 1.0); // too few tiles to hide the loads of weights
     return std::max(products * positions * tiles / lanes / 2 * few, stream(weights * positions * 4) / images) +
-           transforms + more_kernels + 2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : 64);
+           transforms + more_kernels + 2 * moved / (moved > static_cast<double>(target.l2_bytes) ? 16 : l1_rate);
   };
   p.winograd = of_an_image(1);
   p.winograd_of_eight = of_an_image(8);

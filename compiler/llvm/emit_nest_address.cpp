@@ -18,7 +18,16 @@ namespace cnnc {
 
 namespace {
 
-enum Memo : int64_t { memo_sum, memo_pointer, memo_quotient, memo_remainder, memo_cut, memo_check, memo_turn };
+enum Memo : int64_t {
+  memo_sum,
+  memo_pointer,
+  memo_quotient,
+  memo_remainder,
+  memo_cut,
+  memo_check,
+  memo_turn,
+  memo_ahead
+};
 
 int64_t bounded(__int128 x)
 {
@@ -198,6 +207,18 @@ llvm::Value* Emitter::turn_of(const Ahead& ahead)
       });
     }
   return nullptr;
+}
+
+llvm::Value* Emitter::bytes_ahead(const Ahead& ahead)
+{
+  llvm::Value* bytes = b.getInt64(static_cast<uint64_t>(ahead.bytes));
+  if (ahead.images == 0)
+    return bytes;
+  return at_level(batch.level, {memo_ahead, ahead.bytes, ahead.images}, [&] {
+    llvm::Value* is_large =
+        b.CreateICmpSGE(scalar(Affine::of(batch_index)), b.getInt64(static_cast<uint64_t>(ahead.images)));
+    return b.CreateSelect(is_large, bytes, b.getInt64(0));
+  });
 }
 
 void Emitter::add_axis(Address& address, const Affine& s, int64_t stride, const Axis& axis)

@@ -323,8 +323,7 @@ void Emitter::prefetch_ahead(int buffer, const Address& address, int64_t first, 
       return;
     at = b.CreatePtrAdd(at, turn);
   }
-  prefetch_here(b.CreatePtrAdd(at, b.getInt64(static_cast<uint64_t>(of.ahead.bytes))),
-                count > 1 ? "prefetcht1" : "prefetcht0");
+  prefetch_here(b.CreatePtrAdd(at, bytes_ahead(of.ahead)), count > 1 ? "prefetcht1" : "prefetcht0");
 }
 
 void Emitter::prefetch(const Prefetch& line)

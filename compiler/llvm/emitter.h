@@ -162,7 +162,8 @@ private:
   llvm::Value* at_level(int level, std::vector<int64_t> key, const std::function<llvm::Value*()>& emit);
   llvm::Value* quotient(const Affine& known, int64_t divisor, bool remainder); // scalar or of each lane
   Address address(int buffer, const std::vector<Affine>& at);
-  llvm::Value* turn_of(const Ahead&); // bytes
+  llvm::Value* turn_of(const Ahead&);     // bytes
+  llvm::Value* bytes_ahead(const Ahead&); // 0 where the batch is too small
   void add_axis(Address&, const Affine& known, int64_t stride, const Axis&);
   void add_cut_axis(Address&, const Affine& known, int64_t stride, const Axis&);
   llvm::Value* pointer(int buffer, const Address&, int64_t more = 0); // all but the lanes' part

@@ -120,6 +120,23 @@ TEST_CASE("iterations take turns: each asks for one line of four, those of a loo
   }
 }
 
+TEST_CASE("a batch that is large enough asks for lines ahead")
+{
+  const std::string text =
+      R"(nest @k(in %x: f32[n,64], in @w: f32[16,64] as {0/16, 1, 0%16} ahead 4096 from 4 images, out %y: f32[n,16]) {
+  registers %acc: f32[16]
+  parallel n in 0..N {
+    lanes l in 0..16 { %acc[l] = 0 }
+    for c in 0..64 { lanes l in 0..16 { %acc[l] += %x[n,c] * @w[l,c] } }
+    lanes l in 0..16 { %y[n,l] = %acc[l] }
+  }
+})";
+  agrees(text, 1e-5);
+  const std::string code = compile_nest(parse(text), make_target("x86-64-v3"), NestForm::ir).bytes;
+  CHECK(code.find("prefetcht") != code.npos);
+  CHECK(code.find("i64 4096, i64 0") != code.npos); // of a select
+}
+
 TEST_CASE("lanes that stride, turn back, spread out and repeat")
 {
   for (int stride : {1, 2, 3, 4, 5, -1, -2, -3, -7})

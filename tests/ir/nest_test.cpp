@@ -166,6 +166,20 @@ TEST_CASE("operands and results are asked for ahead, locals are not")
   CHECK_THROWS_AS(verify(nest), InternalError);
   nest.buffers[0].ahead = {4096, "", 4};
   CHECK_THROWS_AS(verify(nest), InternalError);
+  // Of large batches.
+  for (const std::string ahead : {"ahead 64 from 4 images", "ahead 64 turns h/4 from 2 images"}) {
+    text = "nest @k(in %x: f32[64] " + ahead + ", out %y: f32[64]) {\n  for h in 0..64 {\n    %y[h] = %x[h]\n  }\n}\n";
+    nest = parse(text);
+    CHECK(nest.buffers[0].ahead.images == (ahead.size() > 23 ? 2 : 4));
+    CHECK(to_string(nest) == text);
+    verify(nest);
+  }
+  nest.buffers[0].ahead.images = -1;
+  CHECK_THROWS_AS(verify(nest), InternalError);
+  nest.buffers[0].ahead = {0, "", 1, 4};
+  CHECK_THROWS_AS(verify(nest), InternalError);
+  CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 64 from 0 images, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
+  CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 64 from 4, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
   CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 64 turns h, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
   CHECK_THROWS_AS(parse("nest @k(in %x: f32[4] ahead 64 turns h/1, out %y: f32[4]) { %y[0] = %x[0] }"), Error);
   CHECK_THROWS_AS(parse("nest @k(in %x: f32[4], out %y: f32[4] ahead 64 turns h/4) { %y[0] = %x[0] }"), Error);
