@@ -38,6 +38,19 @@ int64_t places(const StageFacts& stage, const Affine& at, const Tile& tile)
   return overlaps ? (inside - 1) * (step / dilation) + window : inside * window;
 }
 
+// A product whose operands wait in caches: others want a register more, to come to.
+bool has_two_factors(const StageFacts& stage)
+{
+  int factors = 0;
+  for (const Access& access : stage.accesses)
+    if (access.in_reduction) {
+      if (access.is_stream)
+        return false;
+      factors++;
+    }
+  return factors > 1;
+}
+
 } // namespace
 
 Candidate first_candidate(const StageFacts& stage, int lanes, int64_t width, bool are_reduced)
@@ -60,14 +73,10 @@ std::vector<double> shares_inside(const Candidate& candidate)
   return inside;
 }
 
-bool fits(const Candidate& candidate)
+int64_t registers_left(const Candidate& candidate)
 {
   const StageFacts& stage = candidate.stage;
-  const int64_t accs = candidate.tile.accumulators() * (stage.has_tap ? 2 : 1);
-  if (stage.reductions == 0) // some values of each vector are alive at once
-    return accs == 1 || (accs <= 4 && accs * stage.values <= stage.target.vector_registers);
-  int64_t kept = stage.target.vector_registers;
-  int64_t products = 0;
+  int64_t kept = stage.target.vector_registers, products = 0;
   for (const LaneAccess& access : candidate.lanes.accesses)
     if (access.in_reduction) {
       kept = std::min(kept, distinct(access, candidate.tile));
@@ -75,7 +84,16 @@ bool fits(const Candidate& candidate)
     }
   if (products < 2)
     kept = 1;
-  return accs == 1 || accs + kept + 1 < stage.target.vector_registers;
+  return stage.target.vector_registers - candidate.tile.accumulators() * (stage.has_tap ? 2 : 1) - kept - 1;
+}
+
+bool fits(const Candidate& candidate)
+{
+  const StageFacts& stage = candidate.stage;
+  const int64_t accs = candidate.tile.accumulators() * (stage.has_tap ? 2 : 1);
+  if (stage.reductions == 0) // some values of each vector are alive at once
+    return accs == 1 || (accs <= 4 && accs * stage.values <= stage.target.vector_registers);
+  return accs == 1 || registers_left(candidate) >= (has_two_factors(stage) ? 0 : 1);
 }
 
 bool can_be_written_out(const Candidate& candidate)

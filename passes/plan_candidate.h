@@ -62,6 +62,8 @@ std::vector<double> shares_inside(const Candidate&);
 
 // There are registers for a tile's accumulators, and for what a step keeps beside them.
 bool fits(const Candidate&);
+// Vector registers beside a tile's sums, the vectors of its smaller factor and one of the other's; negative: too large.
+int64_t registers_left(const Candidate&);
 // Whether the whole window is written out, each element of its overlap read once: see emit_nest_unroll.cpp.
 bool can_be_written_out(const Candidate&);
 

@@ -12,6 +12,7 @@ constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 constexpr double l2_rate = 25.6, l2_rate_of_vectors = 0.8; // bytes a cycle; for one of a vector
 constexpr int64_t line_bytes = 64;
 constexpr double line_cost = 3;        // cycles, of one that comes again
+constexpr double crowded = 1.1;        // times as long, where no register is left to load ahead
 constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
 
 // How many values of an index lie side by side in an access's blocks; 0: it has none.
@@ -38,7 +39,8 @@ public:
       : candidate(candidate),
         stage(candidate.stage),
         lanes(candidate.lanes),
-        tile(candidate.tile)
+        tile(candidate.tile),
+        is_crowded(stage.reductions > 0 && registers_left(candidate) == 0)
   {
   }
 
@@ -190,6 +192,8 @@ private:
     step += std::max(0.0, vectors - work / 2) / 2;
     // Each run of them begins anew, as far as the hardware looks ahead.
     step += 0.05 * static_cast<double>(runs - 1);
+    if (is_crowded && tile.accumulators() == candidate.tile.accumulators())
+      step *= crowded;
     if (lanes.are_reduced)
       ends += accs * 6;
     ends = (ends + accs * stage.outer_operations * 0.5) * share;
@@ -201,6 +205,7 @@ private:
   const StageFacts& stage;
   const LaneChoice& lanes;
   Tile tile; // the candidate's, or a tail
+  const bool is_crowded;
 };
 
 } // namespace
