@@ -67,16 +67,9 @@ void write_library(const Program& program, const Target& target, const ArtefactI
   std::vector<LinkInput> inputs;
   inputs.emplace_back(interface.name + ".o", model.text);
   inputs.emplace_back("artefact.o", artefact_object());
-  std::vector<LinkData> data;
-  if (!model.constants.empty())
-    data.push_back({constants_symbol, static_cast<int64_t>(model.constants.size()),
-                    [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }});
-  if (interface.has_known())
-    data.push_back(
-        {known_symbol, known_bytes(interface), [&](std::byte* to) { fill_known(program, target, interface, to); }});
-
   const Aside library(path), header(fs::path(path).replace_extension(".h"));
-  link_library(std::move(inputs), data, path.filename().string(), library.path);
+  link_library(std::move(inputs), carried_data(model, program, target, interface), path.filename().string(),
+               library.path);
   std::ofstream file(header.path, std::ios::binary);
   file << header_text(interface, target, info);
   file.close();

@@ -1,6 +1,8 @@
 // An ELF relocatable object by hand:
 //
-//   header | ... 4096: the data, or nothing | symbols | names | section headers: null, .rodata, .symtab, .strtab, .note.GNU-stack
+//   header | ... 4096: the data, or nothing | symbols | names | section headers
+//
+// Sections: null, .rodata, .symtab, .strtab, .note.GNU-stack.
 #include "compiler/blob.h"
 
 #include <cstring>
@@ -10,7 +12,7 @@ namespace cnnc {
 
 namespace {
 
-constexpr int64_t page = 4096;
+constexpr int64_t page = blob_data_offset;
 constexpr char section_names[] = "\0.rodata.cnnc\0.symtab\0.strtab\0.note.GNU-stack"; // then the symbol's name
 enum Section : uint16_t { null, rodata, symtab, strtab, stack, section_count };
 
@@ -48,10 +50,12 @@ Elf64_Shdr section(const char* name, uint32_t type, uint64_t flags, int64_t offs
   return header;
 }
 
-// All but the data, of which the object holds all or nothing.
-void write_frame(const std::string& symbol, int64_t data_bytes, bool is_stored, std::byte* object)
+// Zeros for the data, all of it or none.
+std::string make_object(const std::string& symbol, int64_t data_bytes, bool is_stored)
 {
   const Frame frame = frame_of(symbol, is_stored ? data_bytes : 0);
+  std::string result(static_cast<size_t>(frame.end), '\0');
+  char* object = result.data();
   Elf64_Ehdr header{};
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
   header.e_ident[EI_CLASS] = ELFCLASS64;
@@ -86,25 +90,19 @@ void write_frame(const std::string& symbol, int64_t data_bytes, bool is_stored, 
   sections[strtab] = section(".strtab", SHT_STRTAB, 0, frame.strings, frame.string_bytes, 1);
   sections[stack] = section(".note.GNU-stack", SHT_PROGBITS, 0, frame.strings, 0, 1);
   std::memcpy(object + frame.sections, sections, sizeof sections);
+  return result;
 }
 
 } // namespace
 
-BlobPlan plan_blob(const std::string& symbol, int64_t data_bytes)
+std::string blob_object(const std::string& symbol, int64_t data_bytes)
 {
-  return {frame_of(symbol, data_bytes).end, page};
-}
-
-void write_blob_frame(const std::string& symbol, int64_t data_bytes, std::byte* object)
-{
-  write_frame(symbol, data_bytes, true, object);
+  return make_object(symbol, data_bytes, true);
 }
 
 std::string room_object(const std::string& symbol, int64_t data_bytes)
 {
-  std::string object(static_cast<size_t>(frame_of(symbol, 0).end), '\0');
-  write_frame(symbol, data_bytes, false, reinterpret_cast<std::byte*>(object.data()));
-  return object;
+  return make_object(symbol, data_bytes, false);
 }
 
 } // namespace cnnc

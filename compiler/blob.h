@@ -2,20 +2,15 @@
 // kept.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
 namespace cnnc {
 
-struct BlobPlan {
-  int64_t object_bytes; // of the whole object file
-  int64_t data_offset;  // of the data in it, a multiple of 4096
-};
+constexpr int64_t blob_data_offset = 4096;
 
-BlobPlan plan_blob(const std::string& symbol, int64_t data_bytes);
-// Everything but the data, into `object` of object_bytes zeros. `symbol` is hidden and page-aligned, in .rodata.
-void write_blob_frame(const std::string& symbol, int64_t data_bytes, std::byte* object);
+// Zeros in the place of the data, from blob_data_offset on. `symbol` is hidden and page-aligned, in .rodata.
+std::string blob_object(const std::string& symbol, int64_t data_bytes);
 
 // The same symbol without its data. lld puts .rodata.* into one section, which has other bytes too: it makes room for
 // the data in the file, and writes nothing there.

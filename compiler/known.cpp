@@ -3,6 +3,7 @@
 #include "compiler/load.h"
 #include "compiler/machine.h"
 
+#include <cstring>
 #include <map>
 
 namespace cnnc {
@@ -34,13 +35,13 @@ LoadedModel load_prepare(const Program& program, const Target& target, const Int
   return LoadedModel::from_interface(alone, target, without, {});
 }
 
-} // namespace
-
+// Where some parameters are only drawn at run time, nothing is prepared yet.
 int64_t known_bytes(const Interface& interface)
 {
   return interface.is_embedded() ? interface.parameter_bytes : interface.prepared_begin;
 }
 
+// `block` is known_bytes of zeros.
 void fill_known(const Program& program, const Target& target, const Interface& interface, std::byte* block)
 {
   pack_parameters(interface, block);
@@ -56,6 +57,21 @@ void fill_known(const Program& program, const Target& target, const Interface& i
     loaded = load_prepare(program, here, interface);
   }
   cnn_prepare(&network_of(loaded), block);
+}
+
+} // namespace
+
+std::vector<LinkData> carried_data(const EmittedModel& model, const Program& program, const Target& target,
+                                   const Interface& interface)
+{
+  std::vector<LinkData> data;
+  if (!model.constants.empty())
+    data.push_back({constants_symbol, static_cast<int64_t>(model.constants.size()),
+                    [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }});
+  if (interface.has_known())
+    data.push_back(
+        {known_symbol, known_bytes(interface), [&](std::byte* to) { fill_known(program, target, interface, to); }});
+  return data;
 }
 
 } // namespace cnnc

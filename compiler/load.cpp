@@ -8,27 +8,11 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <dlfcn.h>
 #include <filesystem>
 #include <utility>
 
 namespace cnnc {
-
-namespace {
-
-template<class Fill>
-std::string blob(const std::string& symbol, int64_t bytes, Fill fill)
-{
-  const BlobPlan plan = plan_blob(symbol, bytes);
-  std::string object(static_cast<size_t>(plan.object_bytes), '\0');
-  auto* at = reinterpret_cast<std::byte*>(object.data());
-  write_blob_frame(symbol, bytes, at);
-  fill(at + plan.data_offset);
-  return object;
-}
-
-} // namespace
 
 LoadedModel LoadedModel::from_library(const std::string& path)
 {
@@ -60,12 +44,11 @@ LoadedModel LoadedModel::from_interface(const Program& program, const Target& ta
   LoadedModel loaded;
   loaded.jit = std::make_unique<Jit>();
   loaded.jit->add(artefact_object());
-  if (!model.constants.empty())
-    loaded.jit->add(blob(constants_symbol, static_cast<int64_t>(model.constants.size()),
-                         [&](std::byte* to) { std::memcpy(to, model.constants.data(), model.constants.size()); }));
-  if (interface.has_known())
-    loaded.jit->add(
-        blob(known_symbol, known_bytes(interface), [&](std::byte* to) { fill_known(program, target, interface, to); }));
+  for (const LinkData& one : carried_data(model, program, target, interface)) {
+    std::string object = blob_object(one.symbol, one.bytes);
+    one.fill(reinterpret_cast<std::byte*>(object.data()) + blob_data_offset);
+    loaded.jit->add(std::move(object));
+  }
   loaded.jit->add(model.text);
   loaded.model = loaded.jit->find<const cnn_model*()>(interface.name)();
   return loaded;

@@ -38,6 +38,12 @@ int64_t places(const StageFacts& stage, const Affine& at, const Tile& tile)
   return overlaps ? (inside - 1) * (step / dilation) + window : inside * window;
 }
 
+// Vector registers of a tile's results; taps take as many again.
+int64_t sums_of(const Candidate& candidate)
+{
+  return candidate.tile.accumulators() * (candidate.stage.has_tap ? 2 : 1);
+}
+
 // A product whose operands wait in caches: others want a register more, to come to.
 bool has_two_factors(const StageFacts& stage)
 {
@@ -84,13 +90,13 @@ int64_t registers_left(const Candidate& candidate)
     }
   if (products < 2)
     kept = 1;
-  return stage.target.vector_registers - candidate.tile.accumulators() * (stage.has_tap ? 2 : 1) - kept - 1;
+  return stage.target.vector_registers - sums_of(candidate) - kept - 1;
 }
 
 bool fits(const Candidate& candidate)
 {
   const StageFacts& stage = candidate.stage;
-  const int64_t accs = candidate.tile.accumulators() * (stage.has_tap ? 2 : 1);
+  const int64_t accs = sums_of(candidate);
   if (stage.reductions == 0) // some values of each vector are alive at once
     return accs == 1 || (accs <= 4 && accs * stage.values <= stage.target.vector_registers);
   return accs == 1 || registers_left(candidate) >= (has_two_factors(stage) ? 0 : 1);

@@ -12,7 +12,8 @@ namespace cnnc {
 
 class LinkedFile {
 public:
-  // Maps all of it. Throws Error (exit code 3) where it cannot be written, InternalError where it is not what lld writes.
+  // Maps all of it. Throws Error (exit code 3) where it cannot be written, InternalError where it is not what lld
+  // writes.
   explicit LinkedFile(const std::string& path);
   ~LinkedFile();
   LinkedFile(const LinkedFile&) = delete;
