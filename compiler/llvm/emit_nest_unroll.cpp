@@ -9,160 +9,20 @@
 // runs together: it is read once.
 //
 //   unroll i, j, h, w: acc[h,w] += x[h + i,w + j] * w[i,j]    =>    for each element of x: for each (i, j, h, w) with it
+#include "compiler/llvm/chain.h"
 #include "compiler/llvm/emitter.h"
 
 #include "ir/location.h"
 #include "passes/stage_loops.h"
 
 #include <algorithm>
-#include <limits>
-#include <map>
 #include <numeric>
-#include <set>
 
 namespace cnnc {
 
 namespace {
 
-constexpr size_t most_loops = 6; // whose orders are all tried
-
-struct Chain {
-  std::vector<const Loop*> reduced, parallel;
-  const std::vector<Node>* body = nullptr;
-  const Loop* lanes = nullptr; // around the store, or none
-  const Store* store = nullptr;
-  std::vector<const Expr*> operands; // reads of memory
-};
-
-std::optional<Chain> chain_of(const Loop& outermost, const Nest& nest)
-{
-  std::vector<const Loop*> loops;
-  const std::vector<Node>* body = nullptr;
-  for (const Loop* loop = &outermost; loop && loop->kind == LoopKind::unroll;
-       loop = body->size() == 1 ? std::get_if<Loop>(&body->front().is) : nullptr) {
-    for (const std::vector<Affine>* bounds : {&loop->begin, &loop->end})
-      if (bounds->size() != 1 || !bounds->front().is_constant())
-        return std::nullopt;
-    loops.push_back(loop);
-    body = &loop->body;
-  }
-  Chain chain;
-  chain.body = body;
-  if (body->size() == 1)
-    if (auto* lanes = std::get_if<Loop>(&body->front().is); lanes && lanes->kind == LoopKind::lanes) {
-      chain.lanes = lanes;
-      body = &lanes->body;
-    }
-  chain.store = body->size() == 1 ? std::get_if<Store>(&body->front().is) : nullptr;
-  if (!chain.store || chain.store->update == Update::assign || reads(*chain.store->value, chain.store->target) ||
-      nest.buffers.at(static_cast<size_t>(chain.store->target)).role != BufferRole::registers)
-    return std::nullopt;
-  if (chain.lanes && (chain.lanes->begin.size() != 1 || chain.lanes->end.size() != 1 ||
-                      !chain.lanes->begin[0].is_constant() || !chain.lanes->end[0].is_constant()))
-    return std::nullopt;
-  for (const Loop* loop : loops) {
-    // Alone in its subscript: then two iterations never meet in one accumulator.
-    bool alone = std::any_of(chain.store->at.begin(), chain.store->at.end(),
-                             [&](const Affine& at) { return at.terms.size() == 1 && at.uses(loop->index); });
-    (alone ? chain.parallel : chain.reduced).push_back(loop);
-  }
-  for_each(*chain.store->value, [&](const Expr& e) {
-    if (e.fn == Fn::read && nest.buffers.at(static_cast<size_t>(e.tensor)).role != BufferRole::registers)
-      chain.operands.push_back(&e);
-  });
-  return chain.parallel.size() <= most_loops ? std::optional(chain) : std::nullopt;
-}
-
-int64_t trips(const Loop& loop)
-{
-  return std::max<int64_t>(ceil_div(loop.end[0].constant - loop.begin[0].constant, loop.step), 0);
-}
-
-bool depends(const Expr& read, const Loop& loop)
-{
-  return std::any_of(read.at.begin(), read.at.end(), [&](const Affine& at) { return at.uses(loop.index); });
-}
-
-// Each product reads a number, or a group of them, that no other one reads.
-bool has_own_factors(const Chain& chain)
-{
-  return std::any_of(chain.operands.begin(), chain.operands.end(), [&](const Expr* read) {
-    return (!chain.lanes || !depends(*read, *chain.lanes)) &&
-           std::all_of(chain.parallel.begin(), chain.parallel.end(),
-                       [&](const Loop* loop) { return trips(*loop) == 1 || depends(*read, *loop); });
-  });
-}
-
-// How many values of `read` are alive at once when the loops run in this order: those that a loop outside of theirs
-// comes back to.
-int64_t alive(const Expr& read, const std::vector<const Loop*>& order)
-{
-  int64_t count = 1;
-  bool comes_back = false;
-  for (const Loop* loop : order) {
-    if (!depends(read, *loop))
-      comes_back = true;
-    else if (comes_back)
-      count *= trips(*loop);
-  }
-  return count;
-}
-
-// What a subscript of the chain's accumulators can be.
-Interval reach(const Chain& chain, const Affine& at)
-{
-  return range(at, [&](int index) -> Interval {
-    for (const Loop* loop : chain.parallel)
-      if (loop->index == index)
-        return {loop->begin[0].constant, loop->end[0].constant - 1};
-    if (chain.lanes && chain.lanes->index == index)
-      return {chain.lanes->begin[0].constant, chain.lanes->end[0].constant - 1};
-    return {-unbounded, unbounded};
-  });
-}
-
-// The same steps in the same order, and accumulators apart.
-bool may_join(const Chain& one, const Chain& other)
-{
-  auto same = [](const Loop* x, const Loop* y) {
-    return x->index == y->index && x->begin == y->begin && x->end == y->end && x->step == y->step;
-  };
-  if (!std::equal(one.reduced.begin(), one.reduced.end(), other.reduced.begin(), other.reduced.end(), same))
-    return false;
-  const Store &x = *one.store, &y = *other.store;
-  if (x.tap >= 0 || y.tap >= 0 || reads(*x.value, y.target) || reads(*y.value, x.target))
-    return false;
-  if (x.target != y.target)
-    return true;
-  for (size_t dim = 0; dim < x.at.size(); ++dim) {
-    Interval a = reach(one, x.at[dim]), b = reach(other, y.at[dim]);
-    if (a.hi < b.lo || b.hi < a.lo)
-      return true;
-  }
-  return false;
-}
-
-// The order in which the operands need the fewest registers; the given one stays unless another is better.
-void order_parallel(Chain& chain)
-{
-  std::vector<size_t> order(chain.parallel.size());
-  for (size_t i = 0; i < order.size(); ++i)
-    order[i] = i;
-  std::vector<const Loop*> given = chain.parallel;
-  int64_t fewest = std::numeric_limits<int64_t>::max();
-  do {
-    std::vector<const Loop*> loops;
-    for (size_t i : order)
-      loops.push_back(given[i]);
-    int64_t sum = 0;
-    for (const Expr* read : chain.operands)
-      sum += alive(*read, loops);
-    if (sum < fewest) {
-      fewest = sum;
-      chain.parallel = loops;
-    }
-  } while (std::next_permutation(order.begin(), order.end()));
-}
+constexpr size_t last_steps = 4; // of a sum that ends before others go on
 
 // The reduced loop whose steps one instruction takes in groups, in all chains.
 void group_steps(const std::vector<Chain>& chains, const Nest& nest, const Target& target,
@@ -173,7 +33,8 @@ void group_steps(const std::vector<Chain>& chains, const Nest& nest, const Targe
     for (const Chain& chain : chains) {
       const std::optional<DotProduct> product = dot_product(*chain.store->value, nest, target);
       fits = fits && product && chain.lanes && chain.store->update == Update::sum && chain.store->tap < 0 &&
-             loop->begin[0].constant % product->group == 0 && trips(*loop) % product->group == 0 &&
+             loop->begin[0].constant % product->group == 0 &&
+             (loop->end[0].constant - loop->begin[0].constant) % product->group == 0 &&
              std::all_of(product->factors.begin(), product->factors.end(), [&](const Expr* read) {
                return are_neighbours(nest.buffers[static_cast<size_t>(read->tensor)], read->at, loop->index,
                                      product->group, step);
@@ -186,85 +47,6 @@ void group_steps(const std::vector<Chain>& chains, const Nest& nest, const Targe
     *index = loop->index;
     return;
   }
-}
-
-// Values of the chain's loops, the reduced ones first.
-using Instance = std::vector<int64_t>;
-
-std::vector<const Loop*> loops_of(const Chain& chain)
-{
-  std::vector<const Loop*> loops = chain.reduced;
-  loops.insert(loops.end(), chain.parallel.begin(), chain.parallel.end());
-  return loops;
-}
-
-std::vector<int64_t> place_of(const std::vector<Affine>& at, const std::vector<const Loop*>& loops,
-                              const Instance& values)
-{
-  std::vector<int64_t> place;
-  for (const Affine& a : at) {
-    int64_t sum = a.constant;
-    for (size_t l = 0; l < loops.size(); ++l)
-      sum += a.factor(loops[l]->index) * values[l];
-    place.push_back(sum);
-  }
-  return place;
-}
-
-std::vector<Instance> instances_of(const std::vector<const Loop*>& loops)
-{
-  std::vector<Instance> all{{}};
-  for (const Loop* loop : loops) {
-    std::vector<Instance> longer;
-    for (const Instance& values : all)
-      for (int64_t value = loop->begin[0].constant; value < loop->end[0].constant; value += loop->step) {
-        longer.push_back(values);
-        longer.back().push_back(value);
-      }
-    all = std::move(longer);
-  }
-  return all;
-}
-
-// The order in which an operand that most others overlap is read once, element by element, with `room` registers for the
-// other ones; nothing where they do not fit, where little is saved, or where a sum would change its order.
-std::vector<Instance> by_element(const Chain& chain, int64_t room)
-{
-  constexpr int64_t most = 1024;
-  const std::vector<const Loop*> loops = loops_of(chain);
-  int64_t count = 1;
-  for (const Loop* loop : loops)
-    count = std::min(count * trips(*loop), most + 1);
-  if (count > most || chain.operands.empty())
-    return {};
-  std::vector<Instance> all = instances_of(loops);
-  const Expr* shared = nullptr;
-  int64_t different = 0, others = 0;
-  for (const Expr* read : chain.operands) {
-    std::set<std::vector<int64_t>> places;
-    for (const Instance& values : all)
-      places.insert(place_of(read->at, loops, values));
-    const auto size = static_cast<int64_t>(places.size());
-    others += size;
-    if (size > different) {
-      different = size;
-      shared = read;
-    }
-  }
-  if (others - different + 1 > room || different * 3 > count * 2)
-    return {};
-  std::stable_sort(all.begin(), all.end(), [&](const Instance& a, const Instance& b) {
-    return place_of(shared->at, loops, a) < place_of(shared->at, loops, b);
-  });
-  std::map<std::vector<int64_t>, Instance> last; // by accumulator
-  for (const Instance& values : all) {
-    const Instance step(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(chain.reduced.size()));
-    const auto [at, is_first] = last.try_emplace(place_of(chain.store->at, loops, values), step);
-    if (!is_first && !(at->second < step))
-      return {};
-    at->second = step;
-  }
-  return all;
 }
 
 } // namespace
@@ -288,13 +70,7 @@ size_t Emitter::accumulate(std::span<const Node> all)
   int64_t held = 0, accumulators = 0;
   std::set<int> targets;
   for (Chain& chain : chains) {
-    for (const Expr* read : chain.operands) {
-      int64_t different = 1;
-      for (const std::vector<const Loop*>* loops : {&chain.reduced, &chain.parallel})
-        for (const Loop* loop : *loops)
-          different *= depends(*read, *loop) ? std::min<int64_t>(trips(*loop), 1000) : 1;
-      held = std::min<int64_t>(held + different, 1'000'000);
-    }
+    held += held_by(chain);
     targets.insert(chain.store->target);
     order_parallel(chain);
   }
@@ -303,25 +79,7 @@ size_t Emitter::accumulate(std::span<const Node> all)
       int64_t bits = static_cast<int64_t>(value->getType()->getPrimitiveSizeInBits().getFixedValue());
       accumulators += ceil_div(bits, target.vector_bytes * 8);
     }
-  bool crowded = held + accumulators > target.vector_registers;
-
-  auto run = [&](auto&& self, const std::vector<const Loop*>& loops, size_t depth, auto&& innermost) -> void {
-    if (depth == loops.size())
-      return innermost();
-    const Loop& loop = *loops[depth];
-    Fact& slot = facts[static_cast<size_t>(loop.index)];
-    Fact outer = slot;
-    const int64_t step = loop.index == dot_index ? loop.step * dot_group : loop.step;
-    for (int64_t value = loop.begin[0].constant; value < loop.end[0].constant; value += step) {
-      spend(1);
-      slot = {};
-      slot.kind = Fact::Kind::constant;
-      slot.value = value;
-      slot.range = {value, value};
-      self(self, loops, depth + 1, innermost);
-    }
-    slot = outer;
-  };
+  const bool crowded = held + accumulators > target.vector_registers;
   const auto step = [&](int index) {
     const Fact& of = index < 0 ? batch : facts[static_cast<size_t>(index)];
     return of.kind == Fact::Kind::constant  ? of.value
@@ -329,36 +87,92 @@ size_t Emitter::accumulate(std::span<const Node> all)
                                             : std::gcd(of.modulus, of.residue);
   };
   group_steps(chains, nest, target, step, &dot_index, &dot_group);
+
+  std::vector<int> groups;
+  for (const BufferState& buffer : buffers)
+    groups.push_back(buffer.group);
+  Ends ends(all.subspan(chains.size()), chains, nest, groups);
+  std::vector<Instance> order;
   if (crowded && chains.size() == 1 && dot_index < 0)
-    if (const auto order = by_element(chains.front(), target.vector_registers - accumulators - 1); !order.empty()) {
-      const std::vector<const Loop*> loops = loops_of(chains.front());
-      const std::vector<Fact> outer = facts;
-      for (const Instance& values : order) {
-        spend(1);
-        for (size_t l = 0; l < loops.size(); ++l) {
-          Fact& fact = facts[static_cast<size_t>(loops[l]->index)];
-          fact = {};
-          fact.kind = Fact::Kind::constant;
-          fact.value = values[l];
-          fact.range = {values[l], values[l]};
-        }
-        nodes(*chains.front().body);
-      }
-      for (const Loop* loop : loops)
-        facts[static_cast<size_t>(loop->index)] = outer[static_cast<size_t>(loop->index)];
-      return 1;
-    }
+    order = by_element(chains.front(), target.vector_registers, accumulators, ends.nodes() > 0);
+  if (!order.empty())
+    run_in(order, chains.front(), ends);
+  else
+    run_steps(chains, ends, crowded);
+  dot_index = -1;
+  return chains.size() + ends.nodes();
+}
+
+void Emitter::with_values(const std::vector<const Loop*>& loops, const Instance& values, const std::vector<Node>& body)
+{
+  spend(1);
+  std::vector<Fact> outer;
+  for (size_t l = 0; l < loops.size(); ++l) {
+    Fact& fact = facts[static_cast<size_t>(loops[l]->index)];
+    outer.push_back(std::exchange(fact, {}));
+    fact.kind = Fact::Kind::constant;
+    fact.value = values[l];
+    fact.range = {values[l], values[l]};
+  }
+  nodes(body);
+  for (size_t l = 0; l < loops.size(); ++l)
+    facts[static_cast<size_t>(loops[l]->index)] = std::move(outer[l]);
+}
+
+void Emitter::run_ready(Ends& ends, const Chain& chain, const Instance& values)
+{
+  for (const Ends::End& end : ends.ready(chain, values))
+    with_values(*end.loops, end.values, *end.body);
+}
+
+// One after the other, each sum's ends behind its last step.
+void Emitter::run_in(const std::vector<Instance>& order, const Chain& chain, Ends& ends)
+{
+  const std::vector<const Loop*> loops = loops_of(chain);
+  const Instance last = instances_of(chain.reduced).back();
+  for (const Instance& values : order) {
+    with_values(loops, values, *chain.body);
+    if (std::equal(last.begin(), last.end(), values.begin()))
+      run_ready(ends, chain, values);
+  }
+}
+
+// Step by step. The last ones of a few sums run before those of others, where something waits for the sums' ends.
+void Emitter::run_steps(const std::vector<Chain>& chains, Ends& ends, bool crowded)
+{
+  const std::vector<Instance> steps = instances_of(chains.front().reduced, dot_index, dot_group);
+  const size_t together = steps.size() - (ends.nodes() > 0 ? std::min(steps.size(), last_steps) : 0);
+  auto run = [&](const Chain& chain, const Instance& step, const Instance& place) {
+    Instance values = step;
+    values.insert(values.end(), place.begin(), place.end());
+    with_values(loops_of(chain), values, *chain.body);
+    return values;
+  };
   copies_starts = has_own_factors(chains.front());
-  run(run, chains.front().reduced, 0, [&] {
+  for (size_t s = 0; s < together; ++s) {
     if (crowded)
       read_again();
     for (const Chain& chain : chains)
-      run(run, chain.parallel, 0, [&] { nodes(*chain.body); });
-  });
+      for (const Instance& place : instances_of(chain.parallel))
+        run(chain, steps[s], place);
+  }
+  if (together < steps.size())
+    for (const Chain& chain : chains)
+      for (const std::vector<Instance>& few : in_groups(chain.parallel)) {
+        if (crowded)
+          read_again();
+        Instance last;
+        for (size_t s = together; s < steps.size(); ++s)
+          for (const Instance& place : few)
+            run(chain, steps[s], place);
+        for (const Instance& place : few) {
+          Instance values = steps.back();
+          values.insert(values.end(), place.begin(), place.end());
+          run_ready(ends, chain, values);
+        }
+      }
   block_of_shared_factors = copies_starts ? nullptr : b.GetInsertBlock();
   copies_starts = false;
-  dot_index = -1;
-  return chains.size();
 }
 
 // From here on loads are loaded anew; LLVM may not know that they are the same.

@@ -7,6 +7,7 @@
 // in a body is a base pointer plus a constant.
 #pragma once
 
+#include "compiler/llvm/chain.h"
 #include "compiler/llvm/emit_nest.h"
 
 #include <llvm/IR/IRBuilder.h>
@@ -24,7 +25,6 @@ namespace cnnc {
 struct Range {
   int64_t lo, hi;
 };
-constexpr int64_t unbounded = int64_t{1} << 60;
 constexpr int64_t cache_line = 64; // bytes
 
 // What is known of an index at this point of the emission.
@@ -136,6 +136,10 @@ private:
 
   // emit_nest_unroll.cpp
   size_t accumulate(std::span<const Node>); // how many of the first nodes are emitted: 0 where they are no such loops
+  void run_in(const std::vector<Instance>& order, const Chain&, Ends&);
+  void run_steps(const std::vector<Chain>&, Ends&, bool crowded);
+  void run_ready(Ends&, const Chain&, const Instance&);
+  void with_values(const std::vector<const Loop*>&, const Instance&, const std::vector<Node>& body);
   void read_again();
   void forget_loads();
 
