@@ -89,8 +89,8 @@ private:
 
   void rate_tile(Candidate& candidate)
   {
-    candidate.inside = shares_inside(candidate);
     for (const bool all : {false, true}) {
+      candidate.inside = all ? std::vector<double>{} : shares_inside(candidate); // all steps are there in each tile
       candidate.is_written_out = all;
       if (!all || can_be_written_out(candidate))
         rate_cuts(candidate);

@@ -112,17 +112,18 @@ bool can_be_written_out(const Candidate& candidate)
   const int64_t accs = candidate.tile.accumulators();
   int64_t count = accs;
   for (const Dimension& d : stage.reduced) {
-    if (!d.extent || d.fixed || is_trimmed(candidate, d.index) || stage.block_of(d.index, lanes.index) % *d.extent != 0)
+    if (!d.extent || d.fixed || stage.block_of(d.index, lanes.index) % *d.extent != 0)
       return false;
     count *= *d.extent;
     if (count > most_of_window)
       return false;
   }
   int64_t shared = 0, others = 0;
-  bool has_window = false;
+  bool has_window = false, is_apart = true; // vectors of the lanes that have nothing in common run one after the other
   for (const LaneAccess& access : lanes.accesses)
     if (access.in_reduction) {
       has_window = has_window || access.is_window;
+      is_apart = is_apart && access.in_lanes;
       if (access.checked || access.lane > Lane::contiguous)
         return false;
       const int64_t size = elements(stage, access, candidate.tile);
@@ -130,7 +131,10 @@ bool can_be_written_out(const Candidate& candidate)
       others += size;
     }
   others -= shared;
-  return has_window && count > accs && shared * 3 <= count * 2 && accs + others + 2 <= stage.target.vector_registers;
+  const int64_t parts = is_apart ? candidate.tile.blocks : 1;
+  // In parts each line is come to again for each of them: more has to be saved by it.
+  const bool is_saved = parts > 1 ? shared * 2 <= count : shared * 3 <= count * 2;
+  return has_window && count > accs && is_saved && (accs + others) / parts + 1 <= stage.target.vector_registers;
 }
 
 bool slides(const Candidate& candidate, int index)
