@@ -84,7 +84,7 @@ TEST_CASE("windows in the kernel of a contraction are what the interpreter says 
     CHECK_EQ(difference(reference, options, 2e-5), "");
     reference.graph = fused(drawn, dice);
     options.passes = {"choose_layouts", "place_parts", "reuse_operands", "lower",       "schedule",   "tile",
-                      "vectorize",      "unroll",      "join_borders",   "parallelize", "plan_memory"};
+                      "vectorize",      "unroll",      "peel", "join_borders",   "parallelize", "plan_memory"};
     if (options.level == 1)
       options.passes = {"lower", "plan_memory"};
     CHECK_EQ(difference(reference, options, 2e-5), "");

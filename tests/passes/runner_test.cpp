@@ -85,7 +85,8 @@ TEST_CASE("the order that passes rely on")
                             {"tile", "vectorize"},
                             {"vectorize", "unroll"},
                             {"tile", "join_borders"},
-                            {"unroll", "join_borders"},
+                            {"unroll", "peel"},
+                            {"peel", "join_borders"},
                             {"join_borders", "parallelize"},
                             {"parallelize", "plan_memory"}};
   for (auto [first, second] : needs)
