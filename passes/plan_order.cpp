@@ -158,7 +158,10 @@ std::vector<StageSchedule::Step> order_reduction(const Candidate& candidate)
       step.size = std::min(candidate.lanes.width, *d.extent);
     } else if (d.index == chosen) {
       const int64_t block = stage.block_of(d.index, lanes);
-      for (int64_t size = std::min<int64_t>({*d.extent, most_written_out, limit}); size >= 1; size--)
+      // A sum of so few steps has no loop: where a loop ends, the next tile's steps wait for it.
+      if (*d.extent <= std::min(2 * most_written_out, limit) && (group == 1 || *d.extent % group == 0))
+        step.size = *d.extent;
+      for (int64_t size = std::min<int64_t>({*d.extent, most_written_out, limit}); step.size == 1 && size >= 1; size--)
         if (*d.extent % size == 0 && block % size == 0 && (group == 1 || size % group == 0)) {
           step.size = size;
           break;
