@@ -141,6 +141,33 @@ StageSchedule schedule_of(const Candidate& candidate)
   return schedule;
 }
 
+namespace {
+
+// Of so few steps that it needs no loop: where a loop ends, the next tile's steps wait for it. The steps that a loop
+// would leave out at a border are few. Without a factor that is the same for all lanes loads take the time.
+bool is_short_sum(const Candidate& candidate, int64_t limit)
+{
+  constexpr double least_inside = 0.9;
+  int64_t steps = 1;
+  for (const Dimension& d : candidate.stage.reduced) {
+    const bool in_groups = candidate.lanes.group > 1 && d.index == candidate.stage.dot;
+    if (!d.extent || d.fixed || d.index == candidate.lanes.index ||
+        (in_groups && *d.extent % candidate.lanes.group != 0) || *d.extent > 2 * most_written_out)
+      return false;
+    steps *= *d.extent;
+  }
+  double inside = 1;
+  for (const double share : candidate.inside)
+    inside *= share;
+  const std::vector<LaneAccess>& accesses = candidate.lanes.accesses;
+  const bool has_broadcast = std::any_of(accesses.begin(), accesses.end(), [](const LaneAccess& access) {
+    return access.in_reduction && access.lane == Lane::broadcast;
+  });
+  return has_broadcast && steps <= std::min(2 * most_written_out, limit) && inside >= least_inside;
+}
+
+} // namespace
+
 std::vector<StageSchedule::Step> order_reduction(const Candidate& candidate)
 {
   const StageFacts& stage = candidate.stage;
@@ -150,18 +177,16 @@ std::vector<StageSchedule::Step> order_reduction(const Candidate& candidate)
   const int chosen = innermost_of_reduction(candidate), lanes = candidate.lanes.index;
   const int64_t group = candidate.lanes.group;
   const int64_t limit = std::max<int64_t>(1, most_statements / std::max<int64_t>(candidate.tile.accumulators(), 1));
+  const bool is_whole = candidate.is_written_out || is_short_sum(candidate, limit);
   for (const Dimension& d : stage.reduced) {
     StageSchedule::Step step{d.name, 1};
-    if (candidate.is_written_out) {
+    if (is_whole) {
       step.size = *d.extent;
     } else if (d.index == lanes) {
       step.size = std::min(candidate.lanes.width, *d.extent);
     } else if (d.index == chosen) {
       const int64_t block = stage.block_of(d.index, lanes);
-      // A sum of so few steps has no loop: where a loop ends, the next tile's steps wait for it.
-      if (*d.extent <= std::min(2 * most_written_out, limit) && (group == 1 || *d.extent % group == 0))
-        step.size = *d.extent;
-      for (int64_t size = std::min<int64_t>({*d.extent, most_written_out, limit}); step.size == 1 && size >= 1; size--)
+      for (int64_t size = std::min<int64_t>({*d.extent, most_written_out, limit}); size >= 1; size--)
         if (*d.extent % size == 0 && block % size == 0 && (group == 1 || size % group == 0)) {
           step.size = size;
           break;

@@ -295,7 +295,9 @@ std::vector<Instance> by_element(const Chain& chain, int64_t registers, int64_t 
       shared = read;
     }
   }
-  if (others - different + 1 + ceil_div(accumulators, parts) > registers || different * 3 * parts > count * 2)
+  // In parts each line is come to again for each of them: more has to be saved by it.
+  const bool is_saved = parts > 1 ? different * 2 * parts <= count : different * 3 <= count * 2;
+  if (others - different + 1 + ceil_div(accumulators, parts) > registers || !is_saved)
     return {};
   std::stable_sort(all.begin(), all.end(), [&](const Instance& a, const Instance& b) {
     return std::pair(part_of(a), place_of(shared->at, loops, a)) <
