@@ -71,6 +71,52 @@ int innermost_of_reduction(const Candidate& candidate)
   return chosen;
 }
 
+// Bytes of an image that an operand's reads leave gaps in (every second pixel of every second row); 0: they leave none.
+int64_t bytes_with_gaps(const StageFacts& stage, const Access& access)
+{
+  int64_t elements = 1;
+  bool has_gaps = false;
+  for (const Affine& at : access.at) {
+    int64_t window = 1, stride = 1;
+    for (const Dimension& d : stage.reduced)
+      if (at.uses(d.index))
+        window *= d.extent.value_or(1);
+    for (const Dimension& d : stage.box)
+      if (at.uses(d.index)) {
+        elements *= d.extent.value_or(1);
+        stride = std::max(stride, at.factor(d.index));
+      }
+    elements *= window;
+    has_gaps = has_gaps || stride > window;
+  }
+  return has_gaps ? elements * bytes_of(access.buffer->type.dtype) : 0;
+}
+
+// A picture with gaps that leaves the second cache comes from the third one for every tile of channels, with half of what
+// is fetched ahead for nothing. Where the weights are less to read for every row, rows go before channels: how many
+// of the box's dimensions, or none.
+size_t rows_before(const StageFacts& stage, const StageSchedule& schedule, size_t channels, int64_t stationary)
+{
+  int64_t picture = 0, rows = 1;
+  for (const Access& access : stage.accesses)
+    if (access.in_reduction)
+      picture = std::max(picture, bytes_with_gaps(stage, access));
+  if (picture <= stage.target.l2_bytes / 2)
+    return 0;
+  auto tiles = [&](size_t step) -> int64_t {
+    for (const Dimension& d : stage.box)
+      if (d.name == schedule.tile[step].index)
+        return d.extent ? ceil_div(*d.extent, schedule.tile[step].size) : 1;
+    return 1;
+  };
+  const size_t columns = schedule.tile.size() - 1;
+  if (channels >= columns)
+    return 0;
+  for (size_t step = channels + 1; step < columns; step++)
+    rows *= tiles(step);
+  return stationary * rows < picture * tiles(channels) ? columns - channels - 1 : 0;
+}
+
 // Indices that keep all factors apart go first. Lanes along channels: their tile goes behind the images, before rows
 // and columns, so that its weights stay near; before the images where all of them together would leave the second
 // cache for each image.
@@ -112,6 +158,9 @@ void order_tiles(StageSchedule& schedule, const StageFacts& stage, int lanes)
     return;
   schedule.tile.erase(at);
   schedule.tile.insert(schedule.tile.begin() + static_cast<std::ptrdiff_t>(to), step);
+  const auto channels = schedule.tile.begin() + static_cast<std::ptrdiff_t>(to);
+  std::rotate(channels, channels + 1,
+              channels + 1 + static_cast<std::ptrdiff_t>(rows_before(stage, schedule, to, stationary)));
 }
 
 } // namespace
