@@ -212,14 +212,17 @@ std::vector<Instance> instances_of(const std::vector<const Loop*>& loops, int gr
 
 std::vector<std::vector<Instance>> in_groups(const std::vector<const Loop*>& loops)
 {
+  constexpr size_t most = 4;
   const size_t row = loops.empty() ? 1 : static_cast<size_t>(std::max<int64_t>(trips(*loops.back()), 1));
-  const size_t most = row <= 3 ? row : row % 3 == 0 ? 3 : 2;
+  const size_t size = row <= most ? most / row * row : row % most != 0 && row % 3 == 0 ? 3 : most;
   std::vector<std::vector<Instance>> groups;
   size_t number = 0;
   for (Instance& values : instances_of(loops)) {
-    if (number++ % row % most == 0)
+    const size_t in_row = row <= most ? number : number % row;
+    if (in_row % size == 0)
       groups.emplace_back();
     groups.back().push_back(std::move(values));
+    number++;
   }
   return groups;
 }

@@ -49,7 +49,7 @@ std::vector<const Loop*> loops_of(const Chain&);
 // All of them, the last loop's value changing fastest; of the loop `grouped` the first value of each group.
 std::vector<Instance> instances_of(const std::vector<const Loop*>&, int grouped = -1, int64_t group = 1);
 
-// All of them, in groups of no more than three neighbours.
+// All of them, in groups of three or four neighbours: whole rows of the last loop, or parts of one row.
 std::vector<std::vector<Instance>> in_groups(const std::vector<const Loop*>&);
 
 // Values of `loops_of` in an order in which an operand that most others overlap is read once, element by element, while

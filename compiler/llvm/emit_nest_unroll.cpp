@@ -9,6 +9,9 @@
 // runs together: it is read once.
 //
 //   unroll i, j, h, w: acc[h,w] += x[h + i,w + j] * w[i,j]    =>    for each element of x: for each (i, j, h, w) with it
+//
+// Stores behind them run as soon as their sums have ended, and the last steps of a few sums before those of others
+// (docs/passes.md, "The end of a sum").
 #include "compiler/llvm/chain.h"
 #include "compiler/llvm/emitter.h"
 

@@ -104,22 +104,24 @@ TEST_CASE("blocks that share nothing take their turns, element by element")
   CHECK(by_element(chain, 15, 8, false).size() == 24);
 }
 
-TEST_CASE("neighbours that end together are two or three")
+TEST_CASE("neighbours that end together are rows, or parts of one")
 {
   const Parsed parsed(window);
-  auto sizes = [&](int64_t trips) {
-    Loop loop = *parsed.chains[0].parallel[0];
-    loop.end[0] = trips;
+  auto sizes = [&](int64_t rows, int64_t columns) {
+    Loop outer = *parsed.chains[0].parallel[0], inner = *parsed.chains[0].parallel[1];
+    outer.end[0] = rows;
+    inner.end[0] = columns;
     std::vector<size_t> list;
-    for (const std::vector<Instance>& group : in_groups({&loop}))
+    for (const std::vector<Instance>& group : in_groups({&outer, &inner}))
       list.push_back(group.size());
     return list;
   };
-  CHECK(sizes(1) == std::vector<size_t>{1});
-  CHECK(sizes(3) == std::vector<size_t>{3});
-  CHECK(sizes(4) == std::vector<size_t>{2, 2});
-  CHECK(sizes(5) == std::vector<size_t>{2, 2, 1});
-  CHECK(sizes(9) == std::vector<size_t>{3, 3, 3});
+  CHECK(sizes(6, 1) == std::vector<size_t>{4, 2});
+  CHECK(sizes(5, 2) == std::vector<size_t>{4, 4, 2});
+  CHECK(sizes(2, 3) == std::vector<size_t>{3, 3});
+  CHECK(sizes(2, 4) == std::vector<size_t>{4, 4});
+  CHECK(sizes(2, 5) == std::vector<size_t>{4, 1, 4, 1});
+  CHECK(sizes(1, 9) == std::vector<size_t>{3, 3, 3});
 }
 
 TEST_CASE("machine code that ends sum by sum computes what the loops say")
