@@ -97,8 +97,11 @@ bool fits(const Candidate& candidate)
 {
   const StageFacts& stage = candidate.stage;
   const int64_t accs = sums_of(candidate);
-  if (stage.reductions == 0) // some values of each vector are alive at once
-    return accs == 1 || (accs <= 4 && accs * stage.values <= stage.target.vector_registers);
+  if (stage.reductions == 0) { // some values of each vector are alive at once
+    const bool fills_line = accs * candidate.lanes.width * stage.lane_bytes <= line_bytes;
+    return accs == 1 || (stage.runs_vector_by_vector && fills_line) ||
+           (accs <= 4 && accs * stage.values <= stage.target.vector_registers);
+  }
   return accs == 1 || registers_left(candidate) >= (has_two_factors(stage) ? 0 : 1);
 }
 

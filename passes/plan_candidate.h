@@ -10,6 +10,8 @@
 
 namespace cnnc {
 
+constexpr int64_t line_bytes = 64; // of the caches
+
 struct LaneAccess : Access {
   bool in_lanes; // its subscripts use them
   Lane lane;

@@ -58,6 +58,7 @@ public:
       facts.box.push_back(dimension(nest, *loop));
     for (const Node& node : *stage.point)
       visit(node);
+    facts.runs_vector_by_vector = runs_vector_by_vector(*stage.point, nest);
     for (Dimension& d : facts.box)
       d.is_apart = is_apart(d);
     for (Access& access : facts.accesses) {

@@ -48,7 +48,8 @@ struct StageFacts {
   std::vector<Dimension> box = {}, reduced = {};
   std::vector<Access> accesses = {};
   std::vector<Slider> sliders = {};
-  int reductions = 0, values = 0; // values: between a point's reads and its stores
+  int reductions = 0, values = 0;     // values: between a point's reads and its stores
+  bool runs_vector_by_vector = false; // see stage_loops.h
   bool has_tap = false, is_sum = true;
   double operations = 0, outer_operations = 0; // of a step of the reduction; of a point beside it
   int dot = -1;                                // a reduced index, `dot_group` steps of which may be one instruction

@@ -10,10 +10,9 @@ namespace {
 constexpr double load_cost[] = {0.5, 0.5, 2.0, 2.5, 9.0}; // by Lane
 constexpr double store_cost[] = {1.0, 1.0, 4.0, 3.0, 20.0};
 constexpr double l2_rate = 25.6, l2_rate_of_vectors = 0.8; // bytes a cycle; for one of a vector
-constexpr int64_t line_bytes = 64;
-constexpr double line_cost = 3;        // cycles, of one that comes again
-constexpr double crowded = 1.1;        // times as long, where no register is left to load ahead
-constexpr int64_t batches[] = {1, 32}; // what an unknown batch is priced at, each per image
+constexpr double line_cost = 3;                            // cycles, of one that comes again
+constexpr double crowded = 1.1;                            // times as long, where no register is left to load ahead
+constexpr int64_t batches[] = {1, 32};                     // what an unknown batch is priced at, each per image
 
 // How many values of an index lie side by side in an access's blocks; 0: it has none.
 int64_t block_of(const LaneAccess& access)
@@ -112,6 +111,22 @@ private:
     return cost;
   }
 
+  // Lines that are touched before the same ones' next part: of the access alone, or of all of them where each vector's
+  // many reads and stores are an access each.
+  int64_t lines_between(const LaneAccess& access) const
+  {
+    int64_t sum = 0;
+    for (const LaneAccess& other : lanes.accesses) {
+      if (&other != &access && !(stage.runs_vector_by_vector && other.in_lanes))
+        continue;
+      Tile all = tile;
+      for (const size_t d : other.along)
+        all.sizes[d] = stage.box[d].extent.value_or(1);
+      sum += elements(stage, other, all) / tile.blocks;
+    }
+    return sum;
+  }
+
   // Lanes that take a part of each line: where the rows and columns inside of their loop leave the first cache, a
   // line comes anew for every part. How many of those that a tile touches.
   double lines_again(const LaneAccess& access) const
@@ -122,10 +137,7 @@ private:
     const int64_t line = std::min(line_bytes, block_of(access) * bytes);
     if (part >= line)
       return 0;
-    Tile all = tile;
-    for (const size_t d : access.along)
-      all.sizes[d] = stage.box[d].extent.value_or(1);
-    if (elements(stage, access, all) / tile.blocks * line_bytes <= stage.target.l1_bytes / 2)
+    if (lines_between(access) * line_bytes <= stage.target.l1_bytes / 2)
       return 0;
     return static_cast<double>(elements(stage, access, tile)) / static_cast<double>(tile.blocks) *
            (1 - static_cast<double>(part) / static_cast<double>(line));

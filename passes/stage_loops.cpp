@@ -81,6 +81,19 @@ ReductionLoops reduction_of(const Node& node)
   return result;
 }
 
+bool runs_vector_by_vector(const std::vector<Node>& point, const Nest& nest)
+{
+  constexpr int most_side_by_side = 12; // numbers of one vector
+  int numbers = 0;
+  for (const Node& node : point) {
+    const Store* store = point_store(node);
+    if (!store)
+      return false;
+    numbers += nest.buffers[store->target].role == BufferRole::registers;
+  }
+  return numbers > most_side_by_side;
+}
+
 std::optional<int64_t> trip_count(const Loop& loop)
 {
   if (loop.begin.size() != 1 || loop.end.size() != 1 || !loop.begin[0].is_constant() || !loop.end[0].is_constant())

@@ -26,6 +26,10 @@ struct ReductionLoops {
 };
 ReductionLoops reduction_of(const Node& loop);
 
+// A point without sums, with so many numbers between its reads and stores that those of two vectors would not find
+// registers: a tile's vectors run one after the other (winograd's transforms).
+bool runs_vector_by_vector(const std::vector<Node>& point, const Nest&);
+
 // A loop's iterations: a number, or nothing where it depends on the batch or on outer loops.
 std::optional<int64_t> trip_count(const Loop&);
 

@@ -248,7 +248,7 @@ private:
     if (!schedule.cut.empty() && k == parts.behind && !is_cut())
       return tile_part_by_part();
     if (k == order.size())
-      return leaf();
+      return runs_vector_by_vector(point, nest) ? vector_by_vector() : leaf();
     const Loop& loop = box[order[k].box];
     int64_t size = order[k].size;
     bool is_lanes = name(loop.index) == schedule.lanes;
@@ -326,6 +326,32 @@ private:
     extents.erase(index);
     coordinates.erase(index);
     return body;
+  }
+
+  // A loop over the tile's whole vectors, and what is left of it.
+  std::vector<Node> vector_by_vector()
+  {
+    const auto lanes = std::find_if(extents.begin(), extents.end(),
+                                    [&](const auto& extent) { return name(extent.first) == schedule.lanes; });
+    if (lanes == extents.end() || lanes->second <= schedule.width)
+      return leaf();
+    const auto [index, extent] = *lanes;
+    const Affine from = coordinates[index];
+    const int64_t whole = extent / schedule.width * schedule.width;
+    const int i = nest.add_index(name(index));
+    Loop vectors{i, {from}, {from + whole}, schedule.width, LoopKind::serial, {}};
+    auto part = [&](const Affine& at, int64_t size) {
+      coordinates[index] = at;
+      extents[index] = size;
+      return leaf();
+    };
+    vectors.body = part(Affine::of(i), schedule.width);
+    std::vector<Node> result = one({std::move(vectors)});
+    if (whole < extent)
+      append(result, part(from + whole, extent - whole));
+    coordinates[index] = from;
+    extents[index] = extent;
+    return result;
   }
 
   // ---- the tile itself ----

@@ -32,17 +32,6 @@ std::string convolution(const std::string& filters, const std::string& schedule)
       filters, schedule);
 }
 
-Nest scheduled(const std::string& text, const Target& target)
-{
-  Nest nest = parse(text);
-  Remarks remarks;
-  for (const PassDef* pass = find_pass("schedule") + 1; pass < pipeline().data() + pipeline().size(); pass++)
-    if (const NestPass* run = std::get_if<NestPass>(&pass->run))
-      (*run)(nest, target, remarks);
-  verify(nest);
-  return nest;
-}
-
 bool are_same(const std::vector<Tensor>& a, const std::vector<Tensor>& b)
 {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),

@@ -1,5 +1,7 @@
 #include "tests/compiler/run_nest.h"
 
+#include "passes/pass.h"
+
 #include "compiler/compile_nest.h"
 #include "compiler/jit.h"
 #include "ir/interpret.h"
@@ -134,6 +136,17 @@ RunResult run_compiled(const Nest& nest, const Target& target, const std::vector
     result.borders_are_zero.push_back(zero);
   }
   return result;
+}
+
+Nest scheduled(const std::string& text, const Target& target)
+{
+  Nest nest = parse(text);
+  Remarks remarks;
+  for (const PassDef* pass = find_pass("schedule") + 1; pass < pipeline().data() + pipeline().size(); pass++)
+    if (const NestPass* run = std::get_if<NestPass>(&pass->run))
+      (*run)(nest, target, remarks);
+  verify(nest);
+  return nest;
 }
 
 double worst_difference(const std::string& text, const Target& target, int64_t batch, uint64_t seed)

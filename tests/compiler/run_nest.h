@@ -21,6 +21,8 @@ RunResult run_compiled(const Nest& nest, const Target& target, const std::vector
                        bool at_end, int64_t chunk);
 
 Nest parse(const std::string& text);
+// As its `schedule` says: all passes on nests behind that one have run.
+Nest scheduled(const std::string& text, const Target& target);
 // Random arguments for a nest: floats in [-2, 2), integers below 8; `out` ones hold NaN or 77.
 std::vector<Tensor> random_arguments(const Nest& nest, int64_t batch, uint64_t seed);
 // The largest difference between machine code and interpreter, relative to 1 + |value|; infinity where NaNs differ.

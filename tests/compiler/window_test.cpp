@@ -83,8 +83,8 @@ TEST_CASE("windows in the kernel of a contraction are what the interpreter says 
       options.level = 1;
     CHECK_EQ(difference(reference, options, 2e-5), "");
     reference.graph = fused(drawn, dice);
-    options.passes = {"choose_layouts", "place_parts", "reuse_operands", "lower",       "schedule",   "tile",
-                      "vectorize",      "unroll",      "peel", "join_borders",   "parallelize", "plan_memory"};
+    options.passes = {"choose_layouts", "place_parts", "reuse_operands", "lower",        "schedule",    "tile",
+                      "vectorize",      "unroll",      "peel",           "join_borders", "parallelize", "plan_memory"};
     if (options.level == 1)
       options.passes = {"lower", "plan_memory"};
     CHECK_EQ(difference(reference, options, 2e-5), "");
