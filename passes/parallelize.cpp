@@ -2,6 +2,10 @@
 //
 //   for n in 0..N, o in 0..64 step 32 { ... %y[n,o + ...] = ... }   =>   parallel n in 0..N, o in 0..64 step 32 { ... }
 //
+//   for n in 0..N, hw in 0..12544 step 6 { ... }   =>   parallel n in 0..N, hw1 in 0..12544 step 786 {
+//                                                       for hw in hw1..min(hw1 + 786, 12544) step 6 { ... }
+//                                                     }
+//
 // A loop qualifies where every store to memory that others see has its index in a subscript and assigns; sums over it
 // do not. Tasks stay large enough that handing one out costs little.
 //
@@ -88,21 +92,50 @@ bool has_plain_bounds(const Loop& loop)
   return loop.begin.size() == 1 && loop.end.size() == 1 && plain(loop.begin[0]) && plain(loop.end[0]);
 }
 
+// The loop in `parts` of about the same size: an outer loop over them.
+void split(Node& node, Nest& nest, int64_t parts)
+{
+  Loop inner = std::get<Loop>(node.is);
+  const int64_t count = *trip_count(inner), size = ceil_div(count, parts) * inner.step;
+  Loop outer{nest.add_index(nest.indices[inner.index].name), inner.begin, inner.end, size, LoopKind::serial, {}};
+  const Affine from = Affine::of(outer.index);
+  inner.begin = {from};
+  if (count * inner.step % size == 0)
+    inner.end = {from + size};
+  else
+    inner.end.insert(inner.end.begin(), from + size);
+  outer.body.push_back({std::move(inner)});
+  node = Node{std::move(outer)};
+}
+
 } // namespace
 
 void parallelize(Nest& nest, const Target&, Remarks&)
 {
   for (Node& node : nest.body) {
-    Loop* loop = std::get_if<Loop>(&node.is);
+    Node* at = &node;
     double tasks = 1;
-    while (loop && loop->kind == LoopKind::serial && has_plain_bounds(*loop) && are_apart(loop->body, *loop, nest)) {
-      std::optional<int64_t> count = trip_count(*loop);
-      bool batch = !count;
-      if (!batch && (tasks >= enough_tasks || work_of(loop->body) < smallest_task))
+    while (Loop* loop = std::get_if<Loop>(&at->is)) {
+      if (loop->kind != LoopKind::serial || !has_plain_bounds(*loop) || !are_apart(loop->body, *loop, nest))
         break;
+      if (const std::optional<int64_t> count = trip_count(*loop)) {
+        const double work = work_of(loop->body), whole = work * static_cast<double>(*count);
+        if (tasks >= enough_tasks)
+          break;
+        if (work < smallest_task) {
+          const double parts = std::min(enough_tasks / tasks, whole / smallest_task);
+          if (parts < 2)
+            break;
+          split(*at, nest, static_cast<int64_t>(parts));
+          std::get<Loop>(at->is).kind = LoopKind::parallel;
+          break;
+        }
+        tasks *= static_cast<double>(*count);
+      }
       loop->kind = LoopKind::parallel;
-      tasks *= static_cast<double>(count.value_or(1));
-      loop = loop->body.size() == 1 ? std::get_if<Loop>(&loop->body[0].is) : nullptr;
+      if (loop->body.size() != 1)
+        break;
+      at = &loop->body[0];
     }
   }
 }
