@@ -63,8 +63,7 @@ public:
   bool should_prefetch() const
   {
     return std::any_of(stage.accesses.begin(), stage.accesses.end(), [&](const Access& access) {
-      return is_result(access) && !is_asked_for_ahead(access) &&
-             bytes_of_buffer(*access.buffer) > stage.target.l1_bytes;
+      return is_result(access) && !are_short_sums() && bytes_of_buffer(*access.buffer) > stage.target.l1_bytes;
     });
   }
 
@@ -129,14 +128,19 @@ private:
 
   bool is_asked_for_ahead(const Access& access) const
   {
+    return bytes_of_buffer(*access.buffer) > stage.target.l2_bytes / 2 && are_short_sums();
+  }
+
+  // A tile's sums are done before what is asked for in front of them is there; from the second cache it comes by itself.
+  bool are_short_sums() const
+  {
     constexpr int64_t latency = 400; // cycles
     int64_t products = 1;            // vectors of them, of which a core makes one a cycle
     for (const StageSchedule::Step& step : schedule.tile)
       products *= step.size;
     for (const Dimension& d : stage.reduced)
       products *= d.extent.value_or(1);
-    return bytes_of_buffer(*access.buffer) > stage.target.l2_bytes / 2 &&
-           products / std::max<int64_t>(schedule.width, 1) < latency;
+    return products / std::max<int64_t>(schedule.width, 1) < latency;
   }
 
   // Weights that lie in groups, for one instruction, count as strided.
