@@ -111,25 +111,32 @@ private:
     return cost;
   }
 
+  // Lines of the access in a loop over its rows and columns.
+  int64_t lines_of(const LaneAccess& access) const
+  {
+    Tile all = tile;
+    for (const size_t d : access.along)
+      all.sizes[d] = stage.box[d].extent.value_or(1);
+    return elements(stage, access, all) / tile.blocks;
+  }
+
   // Lines that are touched before the same ones' next part: of the access alone, or of all of them where each vector's
   // many reads and stores are an access each.
-  int64_t lines_between(const LaneAccess& access) const
+  int64_t lines_between(const LaneAccess& access)
   {
-    int64_t sum = 0;
-    for (const LaneAccess& other : lanes.accesses) {
-      if (&other != &access && !(stage.runs_vector_by_vector && other.in_lanes))
-        continue;
-      Tile all = tile;
-      for (const size_t d : other.along)
-        all.sizes[d] = stage.box[d].extent.value_or(1);
-      sum += elements(stage, other, all) / tile.blocks;
+    if (!stage.runs_vector_by_vector)
+      return lines_of(access);
+    if (!lines_of_all) {
+      lines_of_all = 0;
+      for (const LaneAccess& each : lanes.accesses)
+        *lines_of_all += each.in_lanes ? lines_of(each) : 0;
     }
-    return sum;
+    return *lines_of_all;
   }
 
   // Lanes that take a part of each line: where the rows and columns inside of their loop leave the first cache, a
   // line comes anew for every part. How many of those that a tile touches.
-  double lines_again(const LaneAccess& access) const
+  double lines_again(const LaneAccess& access)
   {
     if (!access.in_lanes || access.lane != Lane::contiguous || lanes.are_reduced)
       return 0;
@@ -155,7 +162,7 @@ private:
     return runs;
   }
 
-  double of_tile(double steps) const
+  double of_tile(double steps)
   {
     const std::optional<Cut>& cut = candidate.cut;
     const Target& target = stage.target;
@@ -217,6 +224,7 @@ private:
   const StageFacts& stage;
   const LaneChoice& lanes;
   Tile tile; // the candidate's, or a tail
+  std::optional<int64_t> lines_of_all = {};
   const bool is_crowded;
 };
 

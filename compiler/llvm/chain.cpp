@@ -12,6 +12,7 @@ namespace cnnc {
 namespace {
 
 constexpr size_t most_loops = 6; // whose orders are all tried
+constexpr int64_t most_ends = 4096;
 
 // Loops around each other, all unrolled between constants.
 struct Unrolled {
@@ -194,6 +195,15 @@ std::vector<const Loop*> loops_of(const Chain& chain)
   return loops;
 }
 
+int64_t steps_of(const std::vector<const Loop*>& loops)
+{
+  constexpr int64_t enough = int64_t{1} << 30;
+  int64_t steps = 1;
+  for (const Loop* loop : loops)
+    steps = std::min(steps * std::min(trips(*loop), enough), enough);
+  return steps;
+}
+
 std::vector<Instance> instances_of(const std::vector<const Loop*>& loops, int grouped, int64_t group)
 {
   std::vector<Instance> all{{}};
@@ -238,23 +248,16 @@ std::set<std::vector<int64_t>> places_of(const Expr& read, const std::vector<con
   return places;
 }
 
-// The operands of two iterations of the loop have nothing in common.
+// The operands of two iterations of the loop have nothing in common: each has a subscript that no other loop changes.
 bool is_apart(const Chain& chain, const Loop& loop)
 {
   const std::vector<const Loop*> loops = loops_of(chain);
-  const auto at = static_cast<size_t>(std::find(loops.begin(), loops.end(), &loop) - loops.begin());
-  std::map<int64_t, std::vector<Instance>> iterations;
-  for (Instance& values : instances_of(loops))
-    iterations[values[at]].push_back(std::move(values));
   return std::all_of(chain.operands.begin(), chain.operands.end(), [&](const Expr* read) {
-    std::set<std::vector<int64_t>> seen;
-    size_t sum = 0;
-    for (const auto& [value, instances] : iterations) {
-      std::set<std::vector<int64_t>> here = places_of(*read, loops, instances);
-      sum += here.size();
-      seen.merge(here);
-    }
-    return seen.size() == sum;
+    return std::any_of(read->at.begin(), read->at.end(), [&](const Affine& at) {
+      return at.uses(loop.index) && std::none_of(loops.begin(), loops.end(), [&](const Loop* other) {
+               return other != &loop && at.uses(other->index);
+             });
+    });
   });
 }
 
@@ -267,7 +270,7 @@ std::vector<Instance> by_element(const Chain& chain, int64_t registers, int64_t 
   int64_t count = 1;
   for (const Loop* loop : loops)
     count = std::min(count * trips(*loop), most + 1);
-  if (count > most || chain.operands.empty())
+  if (count > most || count == 0 || chain.operands.empty())
     return {};
 
   // What has nothing in common runs one after the other, and leaves its registers to the next.
@@ -342,12 +345,14 @@ bool gather_sums(const Store& store, const Loop* lanes, const std::vector<Chain>
     if (e.fn != Fn::read)
       return;
     fits = fits && !shares(e.tensor);
+    bool is_sum = false;
     for (const Chain& chain : chains)
       if (e.tensor == chain.store->target) {
         fits = fits && same_lanes(chain.lanes, lanes);
-        sums.push_back(&e);
-        return;
+        is_sum = true;
       }
+    if (is_sum)
+      sums.push_back(&e);
   });
   return fits;
 }
@@ -357,6 +362,11 @@ bool gather_sums(const Store& store, const Loop* lanes, const std::vector<Chain>
 Ends::Ends(std::span<const Node> behind, const std::vector<Chain>& chains, const Nest& nest,
            const std::vector<int>& groups)
 {
+  // Without a step no sum ever has its last one; beside a sum with a tap there is more that ends with it.
+  if (behind.empty() || std::any_of(chains.begin(), chains.end(), [](const Chain& chain) {
+        return chain.store->tap >= 0 || steps_of(chain.reduced) == 0;
+      }))
+    return;
   std::set<Place> all_sums;
   for (const Chain& chain : chains) {
     const std::vector<const Loop*> loops = loops_of(chain);
@@ -378,6 +388,8 @@ Ends::Ends(std::span<const Node> behind, const std::vector<Chain>& chains, const
       if (!is || !gather_sums(*is, unrolled->lanes, chains, nest, groups, one.sums))
         return;
     }
+    if (steps_of(one.loops) > most_ends)
+      return;
     std::vector<Waiting> wait;
     for (Instance& values : instances_of(one.loops)) {
       std::set<Place> sums;

@@ -15,7 +15,7 @@
 
 namespace cnnc {
 
-constexpr int64_t unbounded = int64_t{1} << 60;
+constexpr int64_t unbounded = int64_t{1} << 60; // what ranges end at that have no end
 
 struct Chain {
   std::vector<const Loop*> reduced, parallel;
@@ -45,6 +45,9 @@ int64_t held_by(const Chain&);
 
 // The reduced loops and then the parallel ones.
 std::vector<const Loop*> loops_of(const Chain&);
+
+// How many values they have together, or 2^30 where those are more.
+int64_t steps_of(const std::vector<const Loop*>&);
 
 // All of them, the last loop's value changing fastest; of the loop `grouped` the first value of each group.
 std::vector<Instance> instances_of(const std::vector<const Loop*>&, int grouped = -1, int64_t group = 1);

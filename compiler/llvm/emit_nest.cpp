@@ -79,10 +79,17 @@ void Emitter::fail(const std::string& what) const
   throw InternalError("code for nest @" + nest.name + ": " + what);
 }
 
+// Before so many are listed.
+void Emitter::afford(int64_t nodes) const
+{
+  if (nodes > most_spent - spent)
+    fail("more than " + std::to_string(most_spent) + " operations: too much is unrolled");
+}
+
 void Emitter::spend(int64_t nodes)
 {
-  if ((spent += nodes) > most_spent)
-    fail("more than " + std::to_string(most_spent) + " operations: too much is unrolled");
+  afford(nodes);
+  spent += nodes;
 }
 
 llvm::BasicBlock* Emitter::block(const char* name)

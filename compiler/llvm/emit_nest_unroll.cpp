@@ -68,6 +68,8 @@ size_t Emitter::accumulate(std::span<const Node> all)
   }
   if (chains.empty())
     return 0;
+  for (const Chain& chain : chains)
+    afford(steps_of(loops_of(chain)));
 
   // All that the whole of it reads, beside all that it keeps.
   int64_t held = 0, accumulators = 0;
@@ -106,18 +108,20 @@ size_t Emitter::accumulate(std::span<const Node> all)
   return chains.size() + ends.nodes();
 }
 
-void Emitter::with_values(const std::vector<const Loop*>& loops, const Instance& values, const std::vector<Node>& body)
+template<class Run>
+void Emitter::with_values(const std::vector<const Loop*>& loops, const int64_t* values, const Run& run)
 {
-  spend(1);
   std::vector<Fact> outer;
-  for (size_t l = 0; l < loops.size(); ++l) {
-    Fact& fact = facts[static_cast<size_t>(loops[l]->index)];
+  outer.reserve(loops.size());
+  for (const Loop* loop : loops) {
+    Fact& fact = facts[static_cast<size_t>(loop->index)];
     outer.push_back(std::exchange(fact, {}));
     fact.kind = Fact::Kind::constant;
-    fact.value = values[l];
-    fact.range = {values[l], values[l]};
+    fact.value = *values;
+    fact.range = {*values, *values};
+    ++values;
   }
-  nodes(body);
+  run();
   for (size_t l = 0; l < loops.size(); ++l)
     facts[static_cast<size_t>(loops[l]->index)] = std::move(outer[l]);
 }
@@ -125,7 +129,7 @@ void Emitter::with_values(const std::vector<const Loop*>& loops, const Instance&
 void Emitter::run_ready(Ends& ends, const Chain& chain, const Instance& values)
 {
   for (const Ends::End& end : ends.ready(chain, values))
-    with_values(*end.loops, end.values, *end.body);
+    with_values(*end.loops, end.values.data(), [&] { nodes(*end.body); });
 }
 
 // One after the other, each sum's ends behind its last step.
@@ -134,7 +138,8 @@ void Emitter::run_in(const std::vector<Instance>& order, const Chain& chain, End
   const std::vector<const Loop*> loops = loops_of(chain);
   const Instance last = instances_of(chain.reduced).back();
   for (const Instance& values : order) {
-    with_values(loops, values, *chain.body);
+    spend(1);
+    with_values(loops, values.data(), [&] { nodes(*chain.body); });
     if (std::equal(last.begin(), last.end(), values.begin()))
       run_ready(ends, chain, values);
   }
@@ -145,35 +150,36 @@ void Emitter::run_steps(const std::vector<Chain>& chains, Ends& ends, bool crowd
 {
   const std::vector<Instance> steps = instances_of(chains.front().reduced, dot_index, dot_group);
   const size_t together = steps.size() - (ends.nodes() > 0 ? std::min(steps.size(), last_steps) : 0);
-  auto run = [&](const Chain& chain, const Instance& step, const Instance& place) {
-    Instance values = step;
-    values.insert(values.end(), place.begin(), place.end());
-    with_values(loops_of(chain), values, *chain.body);
-    return values;
+  auto run = [&](const Chain& chain, const Instance& step, const std::vector<Instance>& places) {
+    with_values(chain.reduced, step.data(), [&] {
+      for (const Instance& place : places) {
+        spend(1);
+        with_values(chain.parallel, place.data(), [&] { nodes(*chain.body); });
+      }
+    });
   };
+  std::vector<std::vector<Instance>> places;
+  for (const Chain& chain : chains)
+    places.push_back(instances_of(chain.parallel));
   copies_starts = has_own_factors(chains.front());
   for (size_t s = 0; s < together; ++s) {
     if (crowded)
       read_again();
-    for (const Chain& chain : chains)
-      for (const Instance& place : instances_of(chain.parallel))
-        run(chain, steps[s], place);
+    for (size_t c = 0; c < chains.size(); ++c)
+      run(chains[c], steps[s], places[c]);
   }
-  if (together < steps.size())
-    for (const Chain& chain : chains)
-      for (const std::vector<Instance>& few : in_groups(chain.parallel)) {
-        if (crowded)
-          read_again();
-        Instance last;
-        for (size_t s = together; s < steps.size(); ++s)
-          for (const Instance& place : few)
-            run(chain, steps[s], place);
-        for (const Instance& place : few) {
-          Instance values = steps.back();
-          values.insert(values.end(), place.begin(), place.end());
-          run_ready(ends, chain, values);
-        }
+  for (size_t c = 0; together < steps.size() && c < chains.size(); ++c)
+    for (const std::vector<Instance>& few : in_groups(chains[c].parallel)) {
+      if (crowded)
+        read_again();
+      for (size_t s = together; s < steps.size(); ++s)
+        run(chains[c], steps[s], few);
+      for (const Instance& place : few) {
+        Instance values = steps.back();
+        values.insert(values.end(), place.begin(), place.end());
+        run_ready(ends, chains[c], values);
       }
+    }
   block_of_shared_factors = copies_starts ? nullptr : b.GetInsertBlock();
   copies_starts = false;
 }

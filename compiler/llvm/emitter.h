@@ -119,6 +119,7 @@ private:
   void push_level();
   void pop_level();
   void erase_dead_phis();
+  void afford(int64_t nodes) const;
   void spend(int64_t nodes);
   llvm::BasicBlock* block(const char* name);
   [[noreturn]] void fail(const std::string& what) const;
@@ -139,7 +140,8 @@ private:
   void run_in(const std::vector<Instance>& order, const Chain&, Ends&);
   void run_steps(const std::vector<Chain>&, Ends&, bool crowded);
   void run_ready(Ends&, const Chain&, const Instance&);
-  void with_values(const std::vector<const Loop*>&, const Instance&, const std::vector<Node>& body);
+  template<class Run> // the loops' indices are these numbers meanwhile
+  void with_values(const std::vector<const Loop*>&, const int64_t* values, const Run&);
   void read_again();
   void forget_loads();
 
