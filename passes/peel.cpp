@@ -20,7 +20,8 @@ namespace {
 
 constexpr int64_t most_work = 2048; // vectors that are added in the whole loop
 
-// How many times the store runs, written out; 0: not only loops that are written out, and that store.
+// How many times the store runs, written out, or one more than `most_work`; 0: not only loops that are written out, and
+// that store.
 int64_t written_out(const Node& node, const Store** store)
 {
   if ((*store = std::get_if<Store>(&node.is)))
@@ -29,7 +30,7 @@ int64_t written_out(const Node& node, const Store** store)
   if (!loop || loop->body.size() != 1 || (loop->kind != LoopKind::unroll && loop->kind != LoopKind::lanes))
     return 0;
   const int64_t times = loop->kind == LoopKind::lanes ? 1 : trip_count(*loop).value_or(0);
-  return times * written_out(loop->body[0], store);
+  return std::min(std::min(times, most_work + 1) * written_out(loop->body[0], store), most_work + 1);
 }
 
 class Peel {
@@ -70,7 +71,7 @@ private:
       return false;
     const Store* store = nullptr;
     const int64_t work = written_out(loop->body[0], &store);
-    return work > 1 && work * *steps <= most_work && store->update == Update::sum && in_registers(store->target);
+    return work > 1 && work <= most_work / *steps && store->update == Update::sum && in_registers(store->target);
   }
 
   bool is_end(const Node& node) const

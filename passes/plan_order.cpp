@@ -114,7 +114,9 @@ size_t rows_before(const StageFacts& stage, const StageSchedule& schedule, size_
     return 0;
   for (size_t step = channels + 1; step < columns; step++)
     rows *= tiles(step);
-  return stationary * rows < picture * tiles(channels) ? columns - channels - 1 : 0;
+  const double weights_for_rows = static_cast<double>(stationary) * static_cast<double>(rows);
+  return weights_for_rows < static_cast<double>(picture) * static_cast<double>(tiles(channels)) ? columns - channels - 1
+                                                                                                : 0;
 }
 
 // Indices that keep all factors apart go first. Lanes along channels: their tile goes behind the images, before rows

@@ -2,7 +2,9 @@
 #include "compiler/llvm/chain.h"
 #include "tests/compiler/run_nest.h"
 
+#include "compiler/compile_nest.h"
 #include "compiler/machine.h"
+#include "ir/location.h"
 
 #include <doctest/doctest.h>
 
@@ -148,4 +150,39 @@ TEST_CASE("machine code that ends sum by sum computes what the loops say")
 })",
                            target) <= 1e-5);
   }
+}
+
+TEST_CASE("sums without a step are stored, and too many steps are refused before they are listed")
+{
+  const std::string text = R"(nest @k(in %x: f32[n,4], out %y: f32[n,4]) {
+  registers %a: f32[4]
+  parallel n in 0..N {
+    unroll p in 0..4 { %a[p] = 2 }
+    unroll i in 0..STEPS, p1 in 0..4 { %a[p1] += %x[n,p1] * 3 }
+    unroll p2 in 0..4 { %y[n,p2] = %a[p2] }
+  }
+})";
+  CHECK(worst_difference(replaced(text, "STEPS", "0"), host_target()) == 0);
+  CHECK(worst_difference(replaced(text, "STEPS", "5"), host_target()) <= 1e-6);
+  CHECK_THROWS_AS(compile_nest(parse(replaced(text, "STEPS", "4000000000")), host_target()), InternalError);
+}
+
+TEST_CASE("what is stored beside a maximum may be the tap of another one")
+{
+  const std::string text = R"(nest @k(in %x: f32[n,10,16], out %y: f32[n,8,16], out %t: i64[n,8,16]) {
+  registers %a: f32[8,8]
+  registers %b: i64[8,8]
+  parallel n in 0..N {
+    for c in 0..16 step 8 {
+      unroll p in 0..8 { lanes l in 0..8 { %a[p,l] = -inf } }
+      unroll p3 in 0..8 { lanes l3 in 0..8 { %b[p3,l3] = 0 } }
+      unroll i in 0..3, p1 in 0..8 { lanes l1 in 0..8 { %a[p1,l1], %b max= %x[n,p1 + i,c + l1] tap i } }
+      unroll p2 in 0..8 { lanes l2 in 0..8 {
+        %y[n,p2,c + l2] = %a[p2,l2]
+        %t[n,p2,c + l2] = %b[-p2 + 7,l2]
+      } }
+    }
+  }
+})";
+  CHECK(worst_difference(text, host_target()) == 0);
 }
