@@ -65,8 +65,7 @@ private:
   {
     const Loop* loop = std::get_if<Loop>(&node.is);
     const std::optional<int64_t> steps = loop ? trip_count(*loop) : std::nullopt;
-    if (!steps || *steps < 2 || loop->kind != LoopKind::serial || loop->begin.size() != 1 || loop->end.size() != 1 ||
-        !loop->begin[0].is_constant() || !loop->end[0].is_constant() ||
+    if (!steps || *steps < 2 || loop->kind != LoopKind::serial ||
         loop->end[0].constant - loop->begin[0].constant != *steps * loop->step || loop->body.size() != 1)
       return false;
     const Store* store = nullptr;

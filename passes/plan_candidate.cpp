@@ -135,9 +135,9 @@ bool can_be_written_out(const Candidate& candidate)
     }
   others -= shared;
   const int64_t parts = is_apart ? candidate.tile.blocks : 1;
-  // In parts each line is come to again for each of them: more has to be saved by it.
-  const bool is_saved = parts > 1 ? shared * 2 <= count : shared * 3 <= count * 2;
-  return has_window && count > accs && is_saved && (accs + others) / parts + 1 <= stage.target.vector_registers;
+  return has_window && count > accs &&
+         reads_by_element({count / parts, shared / parts, others / parts, accs / parts}, parts,
+                          stage.target.vector_registers);
 }
 
 bool slides(const Candidate& candidate, int index)

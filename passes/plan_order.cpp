@@ -196,7 +196,7 @@ namespace {
 
 // Of so few steps that it needs no loop: where a loop ends, the next tile's steps wait for it. The steps that a loop
 // would leave out at a border are few. Without a factor that is the same for all lanes loads take the time.
-bool is_short_sum(const Candidate& candidate, int64_t limit)
+bool needs_no_loop(const Candidate& candidate, int64_t limit)
 {
   constexpr double least_inside = 0.9;
   int64_t steps = 1;
@@ -228,7 +228,7 @@ std::vector<StageSchedule::Step> order_reduction(const Candidate& candidate)
   const int chosen = innermost_of_reduction(candidate), lanes = candidate.lanes.index;
   const int64_t group = candidate.lanes.group;
   const int64_t limit = std::max<int64_t>(1, most_statements / std::max<int64_t>(candidate.tile.accumulators(), 1));
-  const bool is_whole = candidate.is_written_out || is_short_sum(candidate, limit);
+  const bool is_whole = candidate.is_written_out || needs_no_loop(candidate, limit);
   for (const Dimension& d : stage.reduced) {
     StageSchedule::Step step{d.name, 1};
     if (is_whole) {

@@ -94,6 +94,13 @@ bool runs_vector_by_vector(const std::vector<Node>& point, const Nest& nest)
   return numbers > most_side_by_side;
 }
 
+bool reads_by_element(const WindowPart& part, int64_t parts, int64_t registers)
+{
+  // In parts each line is come to again for each of them: more has to be saved by it.
+  const bool is_saved = parts > 1 ? part.elements * 2 <= part.products : part.elements * 3 <= part.products * 2;
+  return is_saved && part.sums + part.others + 1 <= registers;
+}
+
 std::optional<int64_t> trip_count(const Loop& loop)
 {
   if (loop.begin.size() != 1 || loop.end.size() != 1 || !loop.begin[0].is_constant() || !loop.end[0].is_constant())

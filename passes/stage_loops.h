@@ -30,6 +30,13 @@ ReductionLoops reduction_of(const Node& loop);
 // registers: a tile's vectors run one after the other (winograd's transforms).
 bool runs_vector_by_vector(const std::vector<Node>& point, const Nest&);
 
+// A window's products, written out, that read the picture element by element and keep all else in registers: whether that
+// saves enough, and finds room. `parts` share nothing and run one after the other; the numbers are those of one.
+struct WindowPart {
+  int64_t products, elements, others, sums; // others: different values of the other operands
+};
+bool reads_by_element(const WindowPart&, int64_t parts, int64_t registers);
+
 // A loop's iterations: a number, or nothing where it depends on the batch or on outer loops.
 std::optional<int64_t> trip_count(const Loop&);
 

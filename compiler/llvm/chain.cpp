@@ -1,11 +1,11 @@
 // Chains, their orders and ends: see chain.h.
 #include "compiler/llvm/chain.h"
 
-#include "ir/location.h"
+#include "passes/stage_loops.h"
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
+#include <map>
 
 namespace cnnc {
 
@@ -24,13 +24,10 @@ struct Unrolled {
 
 std::optional<Unrolled> unrolled_of(const Loop& outermost)
 {
-  auto is_constant = [](const Loop& loop) {
-    return loop.begin.size() == 1 && loop.begin[0].is_constant() && loop.end.size() == 1 && loop.end[0].is_constant();
-  };
   Unrolled of{};
   for (const Loop* loop = &outermost; loop && loop->kind == LoopKind::unroll;
        loop = of.body->size() == 1 ? std::get_if<Loop>(&of.body->front().is) : nullptr) {
-    if (!is_constant(*loop))
+    if (!trip_count(*loop))
       return std::nullopt;
     of.loops.push_back(loop);
     of.body = &loop->body;
@@ -38,7 +35,7 @@ std::optional<Unrolled> unrolled_of(const Loop& outermost)
   of.inner = of.body;
   if (of.body->size() == 1)
     if (auto* lanes = std::get_if<Loop>(&of.body->front().is); lanes && lanes->kind == LoopKind::lanes) {
-      if (!is_constant(*lanes))
+      if (!trip_count(*lanes))
         return std::nullopt;
       of.lanes = lanes;
       of.inner = &lanes->body;
@@ -48,7 +45,7 @@ std::optional<Unrolled> unrolled_of(const Loop& outermost)
 
 int64_t trips(const Loop& loop)
 {
-  return std::max<int64_t>(ceil_div(loop.end[0].constant - loop.begin[0].constant, loop.step), 0);
+  return trip_count(loop).value(); // a chain's loops have one
 }
 
 bool depends(const Expr& read, const Loop& loop)
@@ -301,9 +298,8 @@ std::vector<Instance> by_element(const Chain& chain, int64_t registers, int64_t 
       shared = read;
     }
   }
-  // In parts each line is come to again for each of them: more has to be saved by it.
-  const bool is_saved = parts > 1 ? different * 2 * parts <= count : different * 3 <= count * 2;
-  if (others - different + 1 + ceil_div(accumulators, parts) > registers || !is_saved)
+  if (!reads_by_element({count / parts, different, others - different, ceil_div(accumulators, parts)}, parts,
+                        registers))
     return {};
   std::stable_sort(all.begin(), all.end(), [&](const Instance& a, const Instance& b) {
     return std::pair(part_of(a), place_of(shared->at, loops, a)) <

@@ -5,9 +5,7 @@
 #pragma once
 
 #include "ir/nest.h"
-#include "passes/target.h"
 
-#include <map>
 #include <optional>
 #include <set>
 #include <span>

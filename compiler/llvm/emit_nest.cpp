@@ -229,11 +229,7 @@ void Emitter::unrolled(const Loop& loop, int64_t begin, int64_t end)
 {
   for (int64_t value = begin; value < end; value += loop.step) {
     spend(1);
-    Fact fact;
-    fact.kind = Fact::Kind::constant;
-    fact.value = value;
-    fact.range = {value, value};
-    facts[static_cast<size_t>(loop.index)] = fact;
+    facts[static_cast<size_t>(loop.index)] = constant_fact(value);
     nodes(loop.body);
   }
 }
@@ -452,10 +448,7 @@ void Emitter::written_registers(std::span<const Node> body, WrittenRegisters& wr
       } else if (inner->kind == LoopKind::unroll || lane || count == 1) {
         for (int64_t value = fact.range.lo; value <= fact.range.hi; value += inner->step) {
           spend(1);
-          slot = {};
-          slot.kind = Fact::Kind::constant;
-          slot.value = value;
-          slot.range = {value, value};
+          slot = constant_fact(value);
           written_registers(inner->body, written);
         }
       } else if (count > 1) {

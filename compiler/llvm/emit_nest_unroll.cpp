@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace cnnc {
 
@@ -36,8 +37,7 @@ void group_steps(const std::vector<Chain>& chains, const Nest& nest, const Targe
     for (const Chain& chain : chains) {
       const std::optional<DotProduct> product = dot_product(*chain.store->value, nest, target);
       fits = fits && product && chain.lanes && chain.store->update == Update::sum && chain.store->tap < 0 &&
-             loop->begin[0].constant % product->group == 0 &&
-             (loop->end[0].constant - loop->begin[0].constant) % product->group == 0 &&
+             loop->begin[0].constant % product->group == 0 && *trip_count(*loop) % product->group == 0 &&
              std::all_of(product->factors.begin(), product->factors.end(), [&](const Expr* read) {
                return are_neighbours(nest.buffers[static_cast<size_t>(read->tensor)], read->at, loop->index,
                                      product->group, step);
@@ -114,12 +114,7 @@ void Emitter::with_values(const std::vector<const Loop*>& loops, const int64_t* 
   std::vector<Fact> outer;
   outer.reserve(loops.size());
   for (const Loop* loop : loops) {
-    Fact& fact = facts[static_cast<size_t>(loop->index)];
-    outer.push_back(std::exchange(fact, {}));
-    fact.kind = Fact::Kind::constant;
-    fact.value = *values;
-    fact.range = {*values, *values};
-    ++values;
+    outer.push_back(std::exchange(facts[static_cast<size_t>(loop->index)], constant_fact(*values++)));
   }
   run();
   for (size_t l = 0; l < loops.size(); ++l)

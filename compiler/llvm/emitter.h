@@ -40,6 +40,15 @@ struct Fact {
   std::vector<Affine> ends;         // it stays below all of these
 };
 
+inline Fact constant_fact(int64_t value)
+{
+  Fact fact;
+  fact.kind = Fact::Kind::constant;
+  fact.value = value;
+  fact.range = {value, value};
+  return fact;
+}
+
 struct Level {
   llvm::Instruction* marker = nullptr; // code of this level stands before it
   std::map<std::vector<int64_t>, llvm::Value*> memo;
